@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -53,6 +54,18 @@ class Places:
     def store(self, workload: str) -> Path:
         """What DVC tracks of a workload: source.json, dataset.parquet, quality.json, features/, model/, evaluation/."""
         return self.root / "data" / "store" / workload
+
+    @property
+    def services(self) -> Path:
+        """Where the running services' addresses are written: a JSON object, name to URL."""
+        return self.home / "services.json"
+
+    def service(self, name: str) -> str | None:
+        """The URL of a service that `aiprime up` started (`mlflow`, `gateway`, `dagster`); None where it was not."""
+        try:
+            return json.loads(self.services.read_bytes()).get(name)
+        except FileNotFoundError:
+            return None
 
     def models(self, workload: str, version: int | str | None = None) -> Path:
         """The immutable copies that are served: HOME/models/WORKLOAD/VERSION."""
