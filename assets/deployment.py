@@ -1,0 +1,78 @@
+"""The endpoint: the version that passed the gate, released; a refused one leaves the champion serving."""
+
+import logging
+from typing import Any
+
+import dagster as dg
+
+from assets import gate, stage_asset
+from assets.platform import Platform
+from assets.registration import register
+from assets.spec import Spec
+from data.errors import UserError
+from data.places import Places
+
+log = logging.getLogger("aiprime.deployment")
+
+
+def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
+    """`WORKLOAD/endpoint`."""
+
+    @dg.asset(
+        **stage_asset.declared(
+            spec, places, "endpoint", "deployment.py", after=["registered_model"], kinds={"kserve"},
+            description="The champion behind one stable URL.",
+        )
+    )
+    def endpoint(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+        stage_asset.lease.hold(places.home, spec.name, context.run_id)
+        shown = stage_asset.as_failure(lambda: release(spec, platform))
+        return dg.MaterializeResult(data_version=dg.DataVersion(str(shown["version"])), metadata=shown)
+
+    return endpoint
+
+
+def release(spec: Spec, platform: Platform) -> dict[str, Any]:
+    """Make the registered version the champion where the gate passed it, and serving equal to the ledger.
+
+    The new server is ready before the pointer moves; the old one is drained before it ends. UserError where the first version
+    was refused and there is nothing to serve.
+    """
+    ledger, target = platform.ledger, platform.deployment()
+    champion = ledger.champion(spec.name)
+    registered, judged = register(spec, platform), gate.judge(spec, platform)
+    publish(spec, platform)
+    if judged.passed and (champion is None or champion.version != registered.version):
+        target.release(spec.name, registered.version, expected=champion.version if champion else None, reason=judged.sentence)
+        _mirror(spec, platform, registered.version)
+    elif champion is None:
+        raise UserError(
+            f"{spec.name}: version {registered.version} was {judged.sentence}",
+            next_step="there is no champion to serve: improve the data or the model, or the rules under `promote:`, and run again",
+        )
+    else:
+        target.reconcile()
+    now = ledger.champion(spec.name)
+    url = f"{platform.places.service('gateway') or '(aiprime up starts the gateway)'}/v1/models/{spec.name}:predict"
+    return {
+        "version": now.version if now else "",
+        "champion since": now.at if now else "",
+        "verdict of the newest": judged.sentence,
+        "endpoint": dg.MetadataValue.url(url),
+    }
+
+
+def publish(spec: Spec, platform: Platform) -> None:
+    """Bring the online store to the newest feature rows."""
+    from data import features
+
+    places = platform.places
+    features.publish(spec.name, places.store(spec.name) / "features", places.home)
+
+
+def _mirror(spec: Spec, platform: Platform, version: str) -> None:
+    """MLflow's alias follows the ledger; where it cannot, the release stands and the next one mends it."""
+    try:
+        platform.tracking().alias(spec.name, "champion", version)
+    except Exception as error:  # noqa: BLE001  (a mirror must not undo a release)
+        log.warning("MLflow's alias could not follow the ledger: %s", error)

@@ -1,0 +1,44 @@
+"""One run of a workload at a time. The lease is a file lock, so the kernel frees it when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+
+from data.errors import UserError
+
+# A lock lives as long as its open file does; this process keeps the ones it holds here, by workload: (run id, file descriptor).
+_held: dict[tuple[Path, str], tuple[str, int]] = {}
+
+
+class Busy(UserError):
+    """Another run of the workload is in progress."""
+
+
+def hold(home: Path, workload: str, run_id: str) -> None:
+    """Take the workload's lease for `run_id`, or keep it where this run has it. Busy names the process that has it."""
+    file = home / "locks" / f"{workload}.lock"
+    if (home, workload) in _held:
+        if _held[home, workload][0] == run_id:
+            return
+        release(home, workload)  # the process's earlier run has ended: a process runs one run of a workload at a time
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 4096, 0).decode(errors="replace")
+        os.close(descriptor)
+        raise Busy(f"{workload} is being run by another process: {holder or 'just starting'}", where=str(file), next_step="wait for it to end, or stop it; nothing was changed") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "run": run_id, "since": time.strftime("%F %T")}).encode(), 0)
+    _held[home, workload] = (run_id, descriptor)
+
+
+def release(home: Path, workload: str) -> None:
+    """Give the lease back; nothing happens where this process does not hold it."""
+    if found := _held.pop((home, workload), None):
+        os.close(found[1])

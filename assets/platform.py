@@ -1,0 +1,39 @@
+"""What the assets act on: the places, the tracking server, the ledger, and where endpoints run. Bound in the composition root."""
+
+import os
+
+import dagster as dg
+
+from data.places import Places
+from serving.deploy import LocalTarget
+from serving.ledger import Ledger
+from training.tracking import Tracking
+
+
+class Platform(dg.ConfigurableResource):
+    """One setting decides everything below: `target: local` runs endpoints as supervised processes on this machine."""
+
+    target: str = "local"
+
+    @property
+    def places(self) -> Places:
+        """The project and its home."""
+        return Places.find()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The record of truth for releases."""
+        return Ledger.at(self.places)
+
+    def tracking(self) -> Tracking:
+        """The tracking server that `aiprime up` started; UserError where there is none."""
+        from data.errors import UserError
+
+        url = os.environ.get("AIPRIME_TRACKING_URL") or self.places.service("mlflow")
+        if url is None:
+            raise UserError("no tracking server is running", next_step="aiprime up")
+        return Tracking(url)
+
+    def deployment(self) -> LocalTarget:
+        """Where model versions are served."""
+        return LocalTarget(self.places.home)

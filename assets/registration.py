@@ -1,0 +1,124 @@
+"""The registered version: every judged model gets one, with its verdict; the same bytes never get two."""
+
+import json
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets import gate, stage_asset
+from assets.platform import Platform
+from assets.provenance import tags
+from assets.spec import Spec
+from assets.stages import read_features
+from data.files import tree_digest, write_atomically
+from data.places import Places
+from data.schema import SPLIT
+from serving import manifests
+from serving.ledger import Decision
+from training.examples import instances
+from training.signature import Signature
+from training.tracking import Tracking, Version
+
+log = logging.getLogger("aiprime.registration")
+
+
+def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
+    """`WORKLOAD/registered_model`."""
+
+    @dg.asset(
+        **stage_asset.declared(
+            spec, places, "registered_model", "registration.py", after=["evaluation"], kinds={"mlflow"},
+            description="The version in MLflow: files, signature, input example, and where it all came from.",
+        )
+    )
+    def registered_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+        stage_asset.lease.hold(places.home, spec.name, context.run_id)
+        decision = stage_asset.as_failure(lambda: register(spec, platform))
+        told = decision.payload
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(told["model_digest"]),
+            metadata={
+                "version": decision.version,
+                "verdict": told["verdict"],
+                "mlflow version": dg.MetadataValue.url(told["url"]),
+                "manifest": dg.MetadataValue.path(str(places.models(spec.name, decision.version).with_suffix(".yaml"))),
+                "model digest": told["model_digest"],
+            },
+        )
+
+    return registered_model
+
+
+def register(spec: Spec, platform: Platform) -> Decision:
+    """The ledger's `registered` record of the model in the store; MLflow, the copy and the record are made where they are missing.
+
+    Idempotent after a crash at any point: MLflow is asked for the digest first, the copy is renamed into place, the record has a key.
+    """
+    places, ledger = platform.places, platform.ledger
+    judged = gate.judge(spec, platform)
+    key = f"registered:{spec.name}:{judged.model_digest}"
+    if (found := ledger.find(key)) is not None:
+        return found
+    tracking = platform.tracking()
+    folder = places.store(spec.name) / "model"
+    version = tracking.registered(spec.name, judged.model_digest) or _log(spec, places, tracking, judged)
+    copy = _copy(folder, places.models(spec.name, version.version), judged.model_digest)
+    manifest = manifests.render(spec.name, version.version, copy, judged.model_digest, spec.serve)
+    write_atomically(copy.with_suffix(".yaml"), manifests.text(manifest))
+    payload = {
+        "model_digest": judged.model_digest,
+        "verdict": judged.sentence,
+        "passed": judged.passed,
+        "run_id": version.run_id,
+        "url": version.url,
+        **tags(places, spec.name),
+    }
+    decision = ledger.record("registered", spec.name, version.version, payload, key=key)
+    log.info("%s: registered version %s", spec.name, version.version)
+    return decision
+
+
+def _log(spec: Spec, places: Places, tracking: Tracking, judged: gate.Judged) -> Version:
+    store = places.store(spec.name)
+    record = json.loads((store / "training.json").read_text())
+    run_id = record["run_id"]
+    facts = {**tags(places, spec.name), "model_digest": judged.model_digest, "gate": "passed" if judged.passed else "refused", "verdict": judged.sentence[:5000]}
+    if run_id is None:  # trained by `dvc repro` while no tracking server was up: the curve is logged now
+        with tracking.run(spec.name, f"{spec.name} (from dvc)", record["settings"], facts) as run_id:
+            import pandas as pd
+
+            curve = pd.read_csv(store / "curves.csv")
+            for name in ("train_loss", "valid_loss"):
+                tracking.log_curve(run_id, name, dict(zip(curve["step"], curve[name], strict=True)))
+    scores = _flat(json.loads((store / "evaluation" / "scores.json").read_text()))
+    tracking.log_scores(run_id, scores, facts, [store / "curves.png", *sorted((store / "evaluation").glob("*.png"))])
+    table, _ = read_features(places, spec.name)
+    example = next(instances(table[table[SPLIT] == "holdout"].tail(1), Signature.read(store / "model")))
+    return tracking.register(spec.name, store / "model", run_id, example, facts)
+
+
+def _flat(scores: Any, prefix: str = "") -> dict[str, float]:
+    """Nested scores as MLflow's flat metric names: `holdout/candidate/mae`."""
+    if isinstance(scores, dict):
+        return {name: value for key, inner in scores.items() for name, value in _flat(inner, f"{prefix}/{key}" if prefix else str(key)).items()}
+    return {_safe(prefix): float(scores)} if isinstance(scores, int | float) and not isinstance(scores, bool) else {}
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() and c.isascii() or c in "_-. /" else "_" for c in name)[:240]
+
+
+def _copy(source: Path, target: Path, digest: str) -> Path:
+    """The immutable copy that is served; renamed into place whole, never overwritten."""
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copy-") as beside:
+            shutil.copytree(source, Path(beside) / "model")
+            (Path(beside) / "model").rename(target)
+    if (found := tree_digest(target)) != digest:
+        raise RuntimeError(f"{target} holds {found[:12]}, not the judged model {digest[:12]}")
+    return target

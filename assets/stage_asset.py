@@ -1,0 +1,88 @@
+"""What the assets of DVC's stages share: key, group, links, versions, and the one way of bringing a stage up to date."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets import lease
+from assets.spec import Spec
+from assets.stages import up_to_date
+from data import versions
+from data.errors import UserError
+from data.places import Places
+
+HERE = Path(__file__).parent
+
+
+def key(spec: Spec, stage: str) -> dg.AssetKey:
+    """`WORKLOAD/STAGE`."""
+    return dg.AssetKey([spec.name, stage])
+
+
+def declared(spec: Spec, places: Places, name: str, file: str, *, after: Sequence[str] = (), kinds: set[str], description: str, stages: Sequence[str] = ()) -> dict[str, Any]:
+    """The arguments of `dg.asset` for one stage of a workload: what the UI shows before anything ran.
+
+    `stages` are DVC's stages behind the asset; their recipe is the asset's code version.
+    """
+    code = dg.CodeReferencesMetadataValue(
+        code_references=[
+            dg.LocalFileCodeReference(file_path=str(HERE / file), line_number=1, label="stage"),
+            dg.LocalFileCodeReference(file_path=str(places.defs(spec.name)), line_number=1, label="workload"),
+        ]
+    )
+    return {
+        "key": key(spec, name),
+        "deps": [key(spec, upstream) for upstream in after],
+        "group_name": spec.name,
+        "kinds": kinds,
+        "description": description,
+        "code_version": "-".join(versions.recipe(places.root, stage, spec.name)[:16] for stage in stages) or None,
+        "metadata": {"dagster/code_references": code},
+        "tags": {"aiprime/workload": spec.name},
+    }
+
+
+def bring(context: Any, spec: Spec, places: Places, *stages: str) -> tuple[str, dict[str, Any]]:
+    """Bring stages up to date under the workload's lease: the last one's content hash, and what a person wants to know of it."""
+    lease.hold(places.home, spec.name, context.run_id)
+    started = time.perf_counter()
+    ran = False
+    for stage in stages:
+        done = as_failure(lambda stage=stage: up_to_date(stage, spec.name, places))
+        ran = ran or (done.ran and stage != "source")
+    version = versions.locked(places.root, spec.name)[stages[-1]]
+    return version, {"ran": ran, "seconds": round(time.perf_counter() - started, 2), "content_hash": version}
+
+
+def as_failure(call: Any) -> Any:
+    """Call; what a person must mend becomes a Dagster failure without a traceback of ours, and is not retried."""
+    try:
+        return call()
+    except UserError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def picture(png: bytes) -> dg.MarkdownMetadataValue:
+    """A PNG shown in the UI."""
+    from base64 import b64encode
+
+    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{b64encode(png).decode()})")
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
+    """Rows as a table in the UI; every row has the same keys."""
+    if not rows:
+        return dg.MetadataValue.md("(none)")
+    head = list(rows[0])
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(_cell(row.get(name)) for name in head) + " |" for row in rows]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str("" if value is None else value).replace("|", "\\|").replace("\n", " ")[:80]

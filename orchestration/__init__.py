@@ -1,0 +1,1 @@
+"""When, and with what: the composition root, the schedules and sensors, and the `aiprime` command."""

@@ -1,0 +1,50 @@
+"""The Dagster instance of this AIPRIME_HOME: its settings are written before anything opens it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.files import write_atomically
+from data.places import Places
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+SETTINGS = """\
+# Written by aiprime; edited by hand it is written again. Why each line: docs/decisions/0003-dagster-that-recovers.md
+telemetry: {enabled: false}
+run_launcher: {module: orchestration.launcher, class: ProcessLauncher}
+run_coordinator: {module: dagster._core.run_coordinator.queued_run_coordinator, class: QueuedRunCoordinator}
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+    tag_concurrency_limits:
+      - {key: aiprime/retrain, limit: 1, value: {applyLimitPerUniqueValue: true}}
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 5
+  start_timeout_seconds: 60
+  cancel_timeout_seconds: 30
+  free_slots_after_run_end_seconds: 1
+run_retries: {enabled: true, max_retries: 2}
+python_logs: {managed_python_loggers: [aiprime], python_log_level: INFO}
+"""
+
+
+def prepare(places: Places) -> Path:
+    """Write dagster.yaml and point DAGSTER_HOME at it; returns the folder."""
+    home = places.home / "dagster"
+    settings = home / "dagster.yaml"
+    if not settings.is_file() or settings.read_text() != SETTINGS:
+        write_atomically(settings, SETTINGS)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    return home
+
+
+def get(places: Places) -> "dg.DagsterInstance":
+    """The instance, opened."""
+    prepare(places)
+    import dagster as dg
+
+    return dg.DagsterInstance.get()

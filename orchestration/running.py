@@ -1,0 +1,108 @@
+"""One run of a workload's graph, in this process, on the instance that the UI shows."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from assets.spec import load
+from data.errors import UserError
+from data.places import Places
+from orchestration import instance, services
+from orchestration.launcher import process_tags
+
+STAGES = ("dataset", "features", "model", "evaluation", "registered_model", "endpoint")
+SERVED = ("registered_model", "endpoint")  # these need the tracking server and the gateway
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: each stage's metadata, or what failed and why."""
+
+    workload: str
+    run_id: str
+    seconds: float
+    stages: dict[str, dict[str, object]] = field(default_factory=dict)
+    failed: str | None = None
+    said: str = ""
+
+
+def run(places: Places, workload: str, until: str = "endpoint") -> Outcome:
+    """Bring the workload up to date as far as `until`; starts the services that this needs. UserError for a bad name or YAML."""
+    if until not in STAGES:
+        raise UserError(f"no stage {until!r}", next_step=f"one of: {', '.join(STAGES)}")
+    started = time.perf_counter()
+    spec = load(places, workload)
+    wanted = STAGES[: STAGES.index(until) + 1]
+    if set(wanted) & {"evaluation", *SERVED}:
+        services.start(places, services.CORE)
+    opened = instance.get(places)
+    import dagster as dg
+
+    from assets.platform import Platform
+    from assets.workload import Workload
+
+    defs = dg.Definitions.merge(
+        Workload(spec, places).build_defs(),
+        dg.Definitions(resources={"platform": Platform(target=places.setting("AIPRIME_TARGET", "local") or "local")}, executor=dg.in_process_executor),
+    )
+    with _working_directory(places):
+        result = defs.resolve_job_def(f"{workload}_lifecycle").execute_in_process(
+            instance=opened,
+            asset_selection=[dg.AssetKey([workload, stage]) for stage in wanted],
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={"aiprime/workload": workload, "dagster/max_retries": "0", **process_tags()},
+            raise_on_error=False,
+        )
+    failed, said = _failure(result)
+    stages = {
+        event.materialization.asset_key.path[-1]: {name: _plain(value) for name, value in event.materialization.metadata.items()}
+        for event in result.get_asset_materialization_events()
+    }
+    return Outcome(workload, result.run_id, time.perf_counter() - started, stages, failed, said)
+
+
+def _failure(result: object) -> tuple[str | None, str]:
+    for event in result.all_events:  # pyright: ignore[reportAttributeAccessIssue]
+        if event.is_step_failure:
+            data = event.step_failure_data
+            described = data.user_failure_data.description if data.user_failure_data else None
+            said = described or (data.error.to_string() if data.error else "")
+            return event.step_key, said
+    if not result.success:  # pyright: ignore[reportAttributeAccessIssue]
+        return "run", "the run did not succeed; aiprime logs, or the Dagster UI, shows why"
+    return None, ""
+
+
+def _plain(value: object) -> object:
+    return getattr(value, "value", value)
+
+
+@contextlib.contextmanager
+def _working_directory(places: Places) -> Iterator[None]:
+    """Dagster changes nothing here, but DVC and relative sources count from the project's folder."""
+    with contextlib.chdir(places.root):
+        yield
+
+
+def show_progress() -> None:
+    """Let the product's own log lines reach the terminal, with the seconds since the start."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Elapsed())
+    logger = logging.getLogger("aiprime")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class _Elapsed(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._start = time.monotonic()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{time.monotonic() - self._start:6.1f} s  {record.getMessage()}"

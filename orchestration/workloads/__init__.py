@@ -1,0 +1,1 @@
+"""One folder per model, one `defs.yaml` in each. No Python."""
