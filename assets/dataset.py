@@ -14,7 +14,12 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
 
     @dg.asset(
         **stage_asset.declared(
-            spec, places, "dataset", "dataset.py", kinds={"dvc", "parquet"}, stages=("source", "dataset"),
+            spec,
+            places,
+            "dataset",
+            "dataset.py",
+            kinds={"dvc", "parquet"},
+            stages=("source", "dataset"),
             description=spec.description or f"The rows of {spec.data.source}, typed, sorted and versioned.",
         )
     )
@@ -31,7 +36,9 @@ def _look(spec: Spec, places: Places) -> dict[str, Any]:
     file = pq.ParquetFile(places.store(spec.name) / "dataset.parquet")
     shown: dict[str, Any] = {
         "dagster/row_count": file.metadata.num_rows,
-        "columns": stage_asset.table([{"column": name, "kind": kind, "role": _role(spec, name)} for name, kind in spec.data.columns.items()]),
+        "columns": stage_asset.table(
+            [{"column": name, "kind": kind, "role": _role(spec, name)} for name, kind in spec.data.columns.items()]
+        ),
         "source": spec.data.source,
         "path": dg.MetadataValue.path(str(places.store(spec.name) / "dataset.parquet")),
     }

@@ -20,7 +20,12 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
 
     @dg.asset(
         **stage_asset.declared(
-            spec, places, "endpoint", "deployment.py", after=["registered_model"], kinds={"kserve"},
+            spec,
+            places,
+            "endpoint",
+            "deployment.py",
+            after=["registered_model"],
+            kinds={"kserve"},
             description="The champion behind one stable URL.",
         )
     )

@@ -16,7 +16,13 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
 
     @dg.asset(
         **stage_asset.declared(
-            spec, places, "evaluation", "evaluation.py", after=["model"], kinds={"dvc", "onnx"}, stages=("evaluation",),
+            spec,
+            places,
+            "evaluation",
+            "evaluation.py",
+            after=["model"],
+            kinds={"dvc", "onnx"},
+            stages=("evaluation",),
             description="Scores on rows the model never saw, and whether it may replace the champion.",
         )
     )

@@ -17,7 +17,13 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
 
     @dg.asset(
         **stage_asset.declared(
-            spec, places, "features", "features.py", after=["dataset"], kinds={"parquet", "dvc", *through}, stages=("features",),
+            spec,
+            places,
+            "features",
+            "features.py",
+            after=["dataset"],
+            kinds={"parquet", "dvc", *through},
+            stages=("features",),
             description=f"The model's inputs and the truth, one row per example, {said}.",
         )
     )
@@ -35,7 +41,8 @@ def _look(spec: Spec, places: Places) -> dict[str, Any]:
     schema = json.loads((folder / "schema.json").read_text())
     stored = set(schema["stored"])
     inputs = [
-        {"input": c["name"], "kind": c["kind"], "from": "online store" if c["name"] in stored else "request"} for c in schema["inputs"]
+        {"input": c["name"], "kind": c["kind"], "from": "online store" if c["name"] in stored else "request"}
+        for c in schema["inputs"]
     ]
     return {
         "dagster/row_count": pq.read_metadata(folder / "table.parquet").num_rows,

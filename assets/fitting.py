@@ -17,7 +17,13 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
 
     @dg.asset(
         **stage_asset.declared(
-            spec, places, "model", "fitting.py", after=["features"], kinds={"lightning", "onnx", "dvc"}, stages=("model",),
+            spec,
+            places,
+            "model",
+            "fitting.py",
+            after=["features"],
+            kinds={"lightning", "onnx", "dvc"},
+            stages=("model",),
             description=f"A {spec.family} model of size {spec.train.size}, fitted on the train rows.",
         )
     )

@@ -108,9 +108,10 @@ def _replay(spec: Spec, platform: Platform, digest: str, holdout: Any) -> tuple[
     import http.client
     from urllib.parse import urlsplit
 
+    from training.predictor import OnnxPredictor
+
     from serving import manifests
     from training.examples import instances
-    from training.predictor import OnnxPredictor
 
     folder = platform.places.store(spec.name) / "model"
     rows = holdout.sort_values(ROW_ID).tail(REPLAYED)

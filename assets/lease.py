@@ -32,7 +32,11 @@ def hold(home: Path, workload: str, run_id: str) -> None:
     except BlockingIOError:
         holder = os.pread(descriptor, 4096, 0).decode(errors="replace")
         os.close(descriptor)
-        raise Busy(f"{workload} is being run by another process: {holder or 'just starting'}", where=str(file), next_step="wait for it to end, or stop it; nothing was changed") from None
+        raise Busy(
+            f"{workload} is being run by another process: {holder or 'just starting'}",
+            where=str(file),
+            next_step="wait for it to end, or stop it; nothing was changed",
+        ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "run": run_id, "since": time.strftime("%F %T")}).encode(), 0)
     _held[home, workload] = (run_id, descriptor)

@@ -3,9 +3,9 @@
 import os
 
 import dagster as dg
+from serving.deploy import LocalTarget
 
 from data.places import Places
-from serving.deploy import LocalTarget
 from serving.ledger import Ledger
 from training.tracking import Tracking
 

@@ -31,7 +31,12 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
 
     @dg.asset(
         **stage_asset.declared(
-            spec, places, "registered_model", "registration.py", after=["evaluation"], kinds={"mlflow"},
+            spec,
+            places,
+            "registered_model",
+            "registration.py",
+            after=["evaluation"],
+            kinds={"mlflow"},
             description="The version in MLflow: files, signature, input example, and where it all came from.",
         )
     )
@@ -86,7 +91,12 @@ def _log(spec: Spec, places: Places, tracking: Tracking, judged: gate.Judged) ->
     store = places.store(spec.name)
     record = json.loads((store / "training.json").read_text())
     run_id = record["run_id"]
-    facts = {**tags(places, spec.name), "model_digest": judged.model_digest, "gate": "passed" if judged.passed else "refused", "verdict": judged.sentence[:5000]}
+    facts = {
+        **tags(places, spec.name),
+        "model_digest": judged.model_digest,
+        "gate": "passed" if judged.passed else "refused",
+        "verdict": judged.sentence[:5000],
+    }
     if run_id is None:  # trained by `dvc repro` while no tracking server was up: the curve is logged now
         with tracking.run(spec.name, f"{spec.name} (from dvc)", record["settings"], facts) as run_id:
             import pandas as pd
@@ -104,12 +114,16 @@ def _log(spec: Spec, places: Places, tracking: Tracking, judged: gate.Judged) ->
 def _flat(scores: Any, prefix: str = "") -> dict[str, float]:
     """Nested scores as MLflow's flat metric names: `holdout/candidate/mae`."""
     if isinstance(scores, dict):
-        return {name: value for key, inner in scores.items() for name, value in _flat(inner, f"{prefix}/{key}" if prefix else str(key)).items()}
+        return {
+            name: value
+            for key, inner in scores.items()
+            for name, value in _flat(inner, f"{prefix}/{key}" if prefix else str(key)).items()
+        }
     return {_safe(prefix): float(scores)} if isinstance(scores, int | float) and not isinstance(scores, bool) else {}
 
 
 def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() and c.isascii() or c in "_-. /" else "_" for c in name)[:240]
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "_-. /" else "_" for c in name)[:240]
 
 
 def _copy(source: Path, target: Path, digest: str) -> Path:

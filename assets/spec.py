@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from data.quality import QualitySection
 from pydantic import Field, ValidationError, model_validator
+from serving.manifests import ServeSection
+from training.promote import PromoteSection
 
 from data.errors import UserError
 from data.places import Places
-from data.quality import QualitySection
 from data.schema import Task
 from data.section import DataSection, FeaturesSection, Section, check_task
-from serving.manifests import ServeSection
 from training.family import FAMILIES, TrainSection
-from training.promote import PromoteSection
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -59,12 +59,16 @@ def read(file: Path) -> Spec:
     try:
         document = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506  (a safe loader, the C one)
     except FileNotFoundError as error:
-        raise UserError(f"no workload {file.parent.name!r}", where=str(file), next_step="aiprime workloads lists them") from error
+        raise UserError(
+            f"no workload {file.parent.name!r}", where=str(file), next_step="aiprime workloads lists them"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError("this is not YAML", where=f"{file}: {error}", next_step="mend the line it names") from error
     attributes: Any = document.get("attributes") if isinstance(document, dict) else None
     if not isinstance(attributes, dict):
-        raise UserError("no `attributes:` in the file", where=str(file), next_step="write `type: assets.Workload` and `attributes:`")
+        raise UserError(
+            "no `attributes:` in the file", where=str(file), next_step="write `type: assets.Workload` and `attributes:`"
+        )
     return parse(attributes, file)
 
 
@@ -74,9 +78,15 @@ def parse(attributes: dict[str, Any], file: Path) -> Spec:
         spec = Spec.model_validate(attributes)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'attributes'}: {_said(e)}" for e in error.errors()]
-        raise UserError(f"{file.parent.name}: the workload's YAML is not valid", where=f"{file}\n    " + "\n    ".join(lines), next_step="mend these keys; docs/guide/workloads.md names every key") from error
+        raise UserError(
+            f"{file.parent.name}: the workload's YAML is not valid",
+            where=f"{file}\n    " + "\n    ".join(lines),
+            next_step="mend these keys; docs/guide/workloads.md names every key",
+        ) from error
     if spec.name != file.parent.name:
-        raise UserError(f"name: {spec.name!r} is not the folder's name", where=str(file), next_step=f"write `name: {file.parent.name}`")
+        raise UserError(
+            f"name: {spec.name!r} is not the folder's name", where=str(file), next_step=f"write `name: {file.parent.name}`"
+        )
     return spec
 
 

@@ -22,7 +22,17 @@ def key(spec: Spec, stage: str) -> dg.AssetKey:
     return dg.AssetKey([spec.name, stage])
 
 
-def declared(spec: Spec, places: Places, name: str, file: str, *, after: Sequence[str] = (), kinds: set[str], description: str, stages: Sequence[str] = ()) -> dict[str, Any]:
+def declared(
+    spec: Spec,
+    places: Places,
+    name: str,
+    file: str,
+    *,
+    after: Sequence[str] = (),
+    kinds: set[str],
+    description: str,
+    stages: Sequence[str] = (),
+) -> dict[str, Any]:
     """The arguments of `dg.asset` for one stage of a workload: what the UI shows before anything ran.
 
     `stages` are DVC's stages behind the asset; their recipe is the asset's code version.

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
-
     from data.versions import StageRun
 
 log = logging.getLogger("aiprime.stages")
@@ -82,10 +81,11 @@ def features(spec: Spec, places: Places) -> None:
 
 def model(spec: Spec, places: Places) -> None:
     """Fit the family's model on the train rows and export it; the curve and the settings are written beside it."""
+    from training.fit import fit
+
     from data import versions
     from training import family as families
     from training import search
-    from training.fit import fit
 
     store = places.store(spec.name)
     table, schema = read_features(places, spec.name)
@@ -115,7 +115,13 @@ def model(spec: Spec, places: Places) -> None:
         writer.writeheader()
         writer.writerows(fitted.history)
     record = {"run_id": run_id, "steps": fitted.steps, "seconds": round(fitted.seconds, 3), "best_epoch": fitted.best_epoch}
-    record |= {"precision": fitted.precision, "resumed_from": fitted.resumed_from, "settings": settings, "trials": trials, "rows": len(rows)}
+    record |= {
+        "precision": fitted.precision,
+        "resumed_from": fitted.resumed_from,
+        "settings": settings,
+        "trials": trials,
+        "rows": len(rows),
+    }
     write_json(store / "training.json", record)
     log.info("%s: model: %s steps on %s rows in %.1f s", spec.name, fitted.steps, f"{len(rows):,}", fitted.seconds)
 
@@ -199,7 +205,9 @@ def _tracked(spec: Spec, places: Places, settings: dict[str, Any]) -> Iterator[t
             yield None, None
         return
     params = {"family": spec.family, "size": spec.train.size, "seed": spec.train.seed, **settings}
-    with tracking.run(spec.name, f"{spec.name} {time.strftime('%Y-%m-%d %H:%M:%S')}", params, tags(places, spec.name)) as run_id:
+    with tracking.run(
+        spec.name, f"{spec.name} {time.strftime('%Y-%m-%d %H:%M:%S')}", params, tags(places, spec.name)
+    ) as run_id:
         yield run_id, tracking.lightning_logger(run_id, spec.name)
 
 

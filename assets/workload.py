@@ -49,4 +49,6 @@ class Workload(dg.Component):
             execution_timezone=spec.schedule.timezone,
             default_status=dg.DefaultScheduleStatus.STOPPED,
         )
-        return dg.Definitions(assets=assets, asset_checks=[quality.check(spec, places)], jobs=[lifecycle, retrain], schedules=[schedule])
+        return dg.Definitions(
+            assets=assets, asset_checks=[quality.check(spec, places)], jobs=[lifecycle, retrain], schedules=[schedule]
+        )

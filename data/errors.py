@@ -8,4 +8,6 @@ class UserError(Exception):
 
     def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
         self.what, self.where, self.next_step = what, where, next_step
-        super().__init__("\n".join(part for part in (what, where and f"  where: {where}", next_step and f"  next:  {next_step}") if part))
+        super().__init__(
+            "\n".join(part for part in (what, where and f"  where: {where}", next_step and f"  next:  {next_step}") if part)
+        )

@@ -35,7 +35,9 @@ class Places:
             if (root / "dvc.yaml").is_file() and (root / "orchestration" / "workloads").is_dir():
                 break
         else:
-            raise UserError("no AI Prime project here", where=str(here), next_step="cd into the clone (the folder that holds dvc.yaml)")
+            raise UserError(
+                "no AI Prime project here", where=str(here), next_step="cd into the clone (the folder that holds dvc.yaml)"
+            )
         home = os.environ.get("AIPRIME_HOME") or _dotenv(root / ".env").get("AIPRIME_HOME") or ".aiprime"
         return cls(root=root, home=(root / home).resolve())
 

@@ -34,7 +34,9 @@ class Column(BaseModel):
         """`number`, `category?`, `image[8,8]` as written in YAML; ValueError names the column."""
         match = _TEXT.fullmatch(text.replace(" ", ""))
         if match is None or bool(match[2]) != (match[1] == "image"):
-            raise ValueError(f"columns: {name}: {text!r} is not a kind; write number, integer, boolean, category, time or image[H,W], with ? where missing values are allowed")
+            raise ValueError(
+                f"columns: {name}: {text!r} is not a kind; write number, integer, boolean, category, time or image[H,W], with ? where missing values are allowed"
+            )
         shape = tuple(int(n) for n in match[2].split(",")) if match[2] else ()
         return cls(name=name, kind=match[1], nullable=bool(match[3]), shape=shape)  # pyright: ignore[reportArgumentType]  (the expression allows only kinds)
 

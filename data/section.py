@@ -62,7 +62,9 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _roles_are_columns(self) -> DataSection:
-        named = {"target": self.target, "time": self.time, "entity": self.entity} | {f"ignore[{i}]": c for i, c in enumerate(self.ignore)}
+        named = {"target": self.target, "time": self.time, "entity": self.entity} | {
+            f"ignore[{i}]": c for i, c in enumerate(self.ignore)
+        }
         for role, column in named.items():
             if column is not None and column not in self.columns:
                 raise ValueError(f"{role}: {column!r} is not among columns ({', '.join(self.columns)})")

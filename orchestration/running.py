@@ -48,7 +48,10 @@ def run(places: Places, workload: str, until: str = "endpoint") -> Outcome:
 
     defs = dg.Definitions.merge(
         Workload(spec, places).build_defs(),
-        dg.Definitions(resources={"platform": Platform(target=places.setting("AIPRIME_TARGET", "local") or "local")}, executor=dg.in_process_executor),
+        dg.Definitions(
+            resources={"platform": Platform(target=places.setting("AIPRIME_TARGET", "local") or "local")},
+            executor=dg.in_process_executor,
+        ),
     )
     with _working_directory(places):
         result = defs.resolve_job_def(f"{workload}_lifecycle").execute_in_process(
@@ -60,7 +63,9 @@ def run(places: Places, workload: str, until: str = "endpoint") -> Outcome:
         )
     failed, said = _failure(result)
     stages = {
-        event.materialization.asset_key.path[-1]: {name: _plain(value) for name, value in event.materialization.metadata.items()}
+        event.materialization.asset_key.path[-1]: {
+            name: _plain(value) for name, value in event.materialization.metadata.items()
+        }
         for event in result.get_asset_materialization_events()
     }
     return Outcome(workload, result.run_id, time.perf_counter() - started, stages, failed, said)

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from serving.supervision import Program, Supervisor, free_port
+
 from data.errors import UserError
 from data.files import write_atomically, write_json
 from data.places import Places
 from orchestration import instance
-from serving.supervision import Program, Supervisor, free_port
 from training.tracking import ENVIRONMENT
 
 CORE = ("mlflow", "gateway")  # what a run needs
@@ -65,7 +66,11 @@ def wait(places: Places, names: Sequence[str], told: Callable[[str, str], None],
                 told(name, urls[name])
         if waiting and time.monotonic() > end:
             tail = Supervisor(places.home).logs(waiting[0], 15)
-            raise UserError(f"{waiting[0]} does not answer after {deadline_s:.0f} s", where=f"{urls[waiting[0]]}\n{tail}", next_step=f"aiprime logs {waiting[0]}")
+            raise UserError(
+                f"{waiting[0]} does not answer after {deadline_s:.0f} s",
+                where=f"{urls[waiting[0]]}\n{tail}",
+                next_step=f"aiprime logs {waiting[0]}",
+            )
         time.sleep(0.1)
 
 
@@ -110,17 +115,39 @@ def _program(places: Places, name: str, urls: dict[str, str]) -> Program:
     port = str(_port(urls.get(name)) or "")
     python = sys.executable
     dagster_home = str(instance.prepare(places))
-    environment = {"AIPRIME_HOME": str(places.home), "DAGSTER_HOME": dagster_home, "PYTHONPATH": str(places.root), **ENVIRONMENT}
+    environment = {
+        "AIPRIME_HOME": str(places.home),
+        "DAGSTER_HOME": dagster_home,
+        "PYTHONPATH": str(places.root),
+        **ENVIRONMENT,
+    }
     workspace = str(places.home / "dagster" / "workspace.yaml")
     commands: dict[str, tuple[str, ...]] = {
         "mlflow": (python, "-m", "mlflow", *_mlflow(places, port)),
         "gateway": (python, "-m", "serving.gateway", "--port", port),
-        "code": (python, "-m", "dagster", "code-server", "start", "-m", MODULE, "-h", "127.0.0.1", "-p", port, "-d", str(places.root)),
+        "code": (
+            python,
+            "-m",
+            "dagster",
+            "code-server",
+            "start",
+            "-m",
+            MODULE,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            port,
+            "-d",
+            str(places.root),
+        ),
         "dagster": (python, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", port, "-w", workspace),
         "daemon": (python, "-m", "dagster._daemon", "run", "-w", workspace),
     }
     if name == "mlflow":
-        environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": r"^(models:|mlflow-artifacts:).*"}
+        environment |= {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": r"^(models:|mlflow-artifacts:).*",
+        }
     return Program(name=name, command=commands[name], env=environment, cwd=places.root)
 
 

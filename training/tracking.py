@@ -42,7 +42,7 @@ def import_mlflow() -> Any:
     """`mlflow`, hardened, and without feast: feast's header plug-in would import all of feast into every HTTP client."""
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    import mlflow.utils.plugins as plugins
+    from mlflow.utils import plugins
 
     original = plugins.get_entry_points
 
@@ -126,7 +126,9 @@ class Tracking:
         client.log_batch(run_id, metrics=metrics)
 
     @staticmethod
-    def _log(client: MlflowClient, run_id: str, *, params: Mapping[str, Any] | None = None, metrics: Any = None, tags: Any = None) -> None:
+    def _log(
+        client: MlflowClient, run_id: str, *, params: Mapping[str, Any] | None = None, metrics: Any = None, tags: Any = None
+    ) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         client.log_batch(
@@ -168,7 +170,9 @@ class Tracking:
         except (OSError, mlflow.MlflowException) as error:
             if self.alive():
                 raise
-            raise UserError("the tracking server does not answer", where=self.url, next_step="aiprime up, then run again") from error
+            raise UserError(
+                "the tracking server does not answer", where=self.url, next_step="aiprime up, then run again"
+            ) from error
         return self._version(version)
 
     def alias(self, workload: str, name: str, version: str) -> None:
@@ -218,7 +222,9 @@ def _quiet() -> Iterator[None]:
     """MLflow warns of each nullable integer and of pip's absence in uv's environments: neither is news."""
     import warnings
 
-    loggers = [logging.getLogger(name) for name in ("mlflow", "mlflow.utils.environment", "mlflow.types.utils", "mlflow.models.model")]
+    loggers = [
+        logging.getLogger(name) for name in ("mlflow", "mlflow.utils.environment", "mlflow.types.utils", "mlflow.models.model")
+    ]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

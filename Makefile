@@ -1,0 +1,42 @@
+# A few words run everything; CI calls only these. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE
+export OMP_WAIT_POLICY := PASSIVE
+BIN := .venv/bin
+
+.PHONY: help install run stop test test-quick check format lock bench clean
+
+help: ## list these words
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: ## install into .venv from the hashed locks
+	@infra/install.sh
+
+run: install ## install, run the whole lifecycle of co2, leave a live endpoint
+	@$(BIN)/aiprime up --run co2
+
+stop: ## stop every process that `make run` started
+	@if [ -x $(BIN)/aiprime ]; then $(BIN)/aiprime down; fi
+
+test: install ## install and pass all tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+test-quick: install ## the tests of under three minutes
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" tests
+
+check: install ## format, lint, types, layers, and that every workload loads
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+	@$(BIN)/basedpyright --level error
+	@$(BIN)/lint-imports
+	@$(BIN)/dg check defs
+
+format: install ## write the code the way `make check` wants it
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+lock: ## resolve the locks anew (needs uv)
+	@python3.11 infra/locks/compile.py
+
+clean: stop ## stop, and delete the state and the environment (asks first)
+	@read -p "Delete .aiprime (models, ledger, MLflow), data/store and .venv? [y/N] " a; [ "$$a" = y ] && rm -rf .aiprime .venv data/store dvc.lock

@@ -1,0 +1,191 @@
+"""The `aiprime` command. Each command is a few lines; what it does lives in the module it names. Imports are in the functions:
+`aiprime --help` answers in under half a second."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from data.places import Places
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From versioned data to a monitored endpoint: one YAML file per model, one graph, one gate.",
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+Name = Annotated[str, typer.Argument(help="The workload's name; `aiprime workloads` lists them.")]
+
+
+def main() -> None:
+    """Run the command; a person's mistake is told in three lines, without a traceback."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without .pyc files every process compiles every import anew
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.dont_write_bytecode = False
+    from data.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing half-done is served. Run the command again to go on.")
+
+
+def _fail(said: str) -> NoReturn:
+    print(f"error: {said}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _places() -> "Places":
+    from data.places import Places
+
+    return Places.find()
+
+
+def _print(as_json: bool, value: Any, text: Callable[[Any], str]) -> None:
+    print(json.dumps(value, indent=2, default=str, ensure_ascii=False) if as_json else text(value))
+
+
+@app.command()
+def up(
+    run: Annotated[str | None, typer.Option(help="Also bring this workload up to date, from source to endpoint.")] = None,
+) -> None:
+    """Start the Dagster UI, the MLflow UI and the gateway; print their URLs and a curl that works."""
+    from orchestration import report, running, services
+
+    places = _places()
+    running.show_progress()
+    services.start(places, services.CORE)
+    outcome = running.run(places, run) if run else None
+    services.start(places)
+    services.wait(places, services.ALL, report.ready)
+    report.reconcile(places)
+    print(report.summary(places, outcome))
+    if outcome and outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def down() -> None:
+    """Stop every process that was started here."""
+    from orchestration import services
+
+    services.stop(_places())
+    print("stopped: no process is left")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """What runs, what serves, and since when."""
+    from orchestration import report
+
+    _print(as_json, report.status(_places()), report.status_text)
+
+
+@app.command()
+def run(
+    workload: Name,
+    until: Annotated[
+        str, typer.Option(help="The last stage: dataset, features, model, evaluation, registered_model or endpoint.")
+    ] = "endpoint",
+    as_json: Json = False,
+) -> None:
+    """Bring a workload up to date: only what changed is done again."""
+    from orchestration import report, running
+
+    places = _places()
+    running.show_progress()
+    outcome = running.run(places, workload, until)
+    _print(as_json, vars(outcome), lambda _: report.outcome_text(places, outcome))
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def workloads(as_json: Json = False) -> None:
+    """The workloads of this project, with what each serves."""
+    from orchestration import report
+
+    _print(as_json, report.workloads(_places()), report.workloads_text)
+
+
+@app.command()
+def predict(
+    workload: Name,
+    instance: Annotated[str | None, typer.Option("--json", help="One row as a JSON object, or a list of them.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="A CSV file of rows.")] = None,
+) -> None:
+    """Ask the deployed model; answers are JSON, one per line."""
+    from orchestration import predicting
+
+    for answer in predicting.predict(_places(), workload, instance, csv):
+        print(json.dumps(answer, ensure_ascii=False))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="A name for it: lower-case letters, digits, _.")],
+    csv: Annotated[str, typer.Option("--csv", help="A CSV or Parquet file, or a quoted glob; it is read again at each run.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    time: Annotated[str | None, typer.Option(help="The column that says when.")] = None,
+    entity: Annotated[str | None, typer.Option(help="The column that says which: a station, a shop, a customer.")] = None,
+) -> None:
+    """Bring your own data: infer a workload's YAML from a file, for you to curate."""
+    from orchestration import housekeeping
+
+    print(housekeeping.new(_places(), name, csv, target, time, entity))
+
+
+@app.command()
+def remove(name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Take a workload out of service and out of the project. Versioned data and registered versions stay."""
+    from orchestration import housekeeping
+
+    if not yes and not typer.confirm(f"Stop serving {name} and remove its folder?"):
+        raise typer.Exit(1)
+    print(housekeeping.remove(_places(), name))
+
+
+@app.command()
+def gc(
+    keep: Annotated[
+        int, typer.Option(min=1, help="Versions to keep per workload, beside the champion and its rollback target.")
+    ] = 3,
+) -> None:
+    """Free disk: old versions' files and unreferenced data."""
+    from orchestration import housekeeping
+
+    print(housekeeping.gc(_places(), keep))
+
+
+@app.command()
+def logs(
+    name: Annotated[str | None, typer.Argument(help="A process; without one, all of them.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines of each.")] = 30,
+) -> None:
+    """The last lines that the processes wrote."""
+    from orchestration import report
+
+    print(report.logs(_places(), name, lines))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Look for what commonly goes wrong, and say what to do about it."""
+    from orchestration import doctor as doctors
+
+    findings = doctors.examine(_places())
+    _print(as_json, [vars(one) for one in findings], doctors.text)
+    if any(one.state == "bad" for one in findings):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""`aiprime doctor`: what commonly goes wrong, looked at, each with the next step."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from assets.spec import names, read
+from data.errors import UserError
+from data.places import Places
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    state: Literal["good", "note", "bad"]
+    said: str
+
+
+def examine(places: Places) -> list[Finding]:
+    """Look at the machine, the project and the state; never changes anything."""
+    checks: list[Callable[[Places], Iterator[Finding]]] = [_machine, _project, _state, _services]
+    return [finding for check in checks for finding in check(places)]
+
+
+def text(findings: list[dict[str, str]]) -> str:
+    """The findings as lines, the bad ones marked."""
+    marks = {"good": "ok  ", "note": "note", "bad": "BAD "}
+    return "\n".join(f"  {marks[one['state']]}  {one['what']:<12} {one['said']}" for one in findings)
+
+
+def _machine(places: Places) -> Iterator[Finding]:
+    supported = sys.platform == "linux" and platform.machine() == "x86_64"
+    yield Finding(
+        "platform",
+        "good" if supported else "note",
+        f"{sys.platform} {platform.machine()}, Python {platform.python_version()}"
+        + ("" if supported else ": best effort, Linux x86-64 is supported"),
+    )
+    free = shutil.disk_usage(places.root).free / 1e9
+    yield Finding(
+        "disk",
+        "good" if free > 2 else "bad",
+        f"{free:.1f} GB free" + ("" if free > 2 else ": aiprime gc, or make room; a run needs about 1 GB"),
+    )
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        yield Finding(
+            "bytecode", "note", "PYTHONDONTWRITEBYTECODE is set in your shell: aiprime ignores it, dvc repro is slower with it"
+        )
+    missing = [name for name in ("torch", "dagster", "mlflow", "kserve", "feast") if importlib.util.find_spec(name) is None]
+    yield Finding(
+        "packages", "bad" if missing else "good", f"missing: {', '.join(missing)}: make install" if missing else "installed"
+    )
+
+
+def _project(places: Places) -> Iterator[Finding]:
+    broken = []
+    for name in names(places):
+        try:
+            read(places.defs(name))
+        except UserError as error:
+            broken.append(str(error))
+    yield Finding("workloads", "bad" if broken else "good", "\n".join(broken) or ", ".join(names(places)))
+    from data import infer
+
+    listed = set(infer.registered(places.root))
+    if listed != set(names(places)):
+        yield Finding(
+            "dvc names",
+            "bad",
+            f"orchestration/workloads/index.yaml lists {sorted(listed)}, the folders are {names(places)}: mend the list",
+        )
+
+
+def _state(places: Places) -> Iterator[Finding]:
+    from serving.ledger import Ledger
+
+    if not places.home.is_dir():
+        yield Finding("state", "note", f"{places.home} does not exist yet: make run")
+        return
+    broken = Ledger.at(places).verify()
+    yield Finding(
+        "ledger",
+        "bad" if broken else "good",
+        f"the chain is broken at {broken}: restore it from a backup" if broken else "the chain holds",
+    )
+    if not os.access(places.home, os.W_OK):
+        yield Finding("state", "bad", f"{places.home} cannot be written")
+
+
+def _services(places: Places) -> Iterator[Finding]:
+    from serving.supervision import Supervisor
+
+    from orchestration import services
+
+    processes = Supervisor(places.home).status()
+    if not processes:
+        yield Finding("services", "note", "nothing runs: aiprime up")
+    for one in processes:
+        if one.state != "RUNNING":
+            yield Finding(one.name, "bad", f"{one.state}: aiprime logs {one.name}")
+    for name, path in services.HEALTH.items():
+        url = places.service(name)
+        if url:
+            alive = services.answers(url + path)
+            yield Finding(
+                name,
+                "good" if alive else "bad",
+                f"{url} answers" if alive else f"{url} does not answer: aiprime up, then aiprime logs {name}",
+            )
