@@ -1,0 +1,200 @@
+"""The ledger: every decision about a model, append-only and hash-chained. The champion is what its newest promotion says.
+
+SQLite in WAL mode with synchronous=FULL by default (WAL + NORMAL loses acknowledged commits at a power cut, measured); any
+other database by its URL. The chain's end is noted in a file beside the database too, so a ledger that was cut short or rolled
+back does not verify. Knows nothing of servers, of MLflow, or of how a decision was reached.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from data.errors import UserError
+from data.files import write_json
+from serving.chain import GENESIS, Broken, Chain, Decision, Kind, tables
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+__all__ = ["Broken", "Conflict", "Decision", "Kind", "Ledger"]
+
+_WAIT_S = 30  # for another writer of the same SQLite file
+
+
+class Conflict(UserError):
+    """Another promotion won: the champion is not the one that the caller expected. `.champion` is the version that is."""
+
+    def __init__(self, workload: str, expected: str | None, champion: str | None) -> None:
+        self.champion = champion
+        super().__init__(
+            f"{workload}: the champion is {champion or 'none'}, not {expected or 'none'}: another promotion won",
+            next_step="compare the candidate with the new champion, then promote again",
+        )
+
+
+class Ledger:
+    """The decisions of one AIPRIME_HOME. Cheap to make; connects on first use and holds no connection between calls."""
+
+    def __init__(self, url: str | Path, noted: Path | None = None) -> None:
+        """`url` is a SQLAlchemy URL or an SQLite file's path; `noted` is the file that keeps the chain's end."""
+        self._url = url
+        self._noted = noted
+
+    @classmethod
+    def at(cls, home: Path) -> Ledger:
+        """HOME/ledger.db, or the database that AIPRIME_LEDGER_URL names."""
+        return cls(os.environ.get("AIPRIME_LEDGER_URL") or home / "ledger.db", noted=home / "ledger.head")
+
+    def record(
+        self,
+        kind: Kind,
+        workload: str,
+        version: str | int,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        actor: str = "aiprime",
+        key: str | None = None,
+    ) -> Decision:
+        """Append a decision, durable on return. A `key` that is already there returns the first record instead.
+
+        ValueError where the key belongs to another kind or workload; a promotion goes through `promote` alone.
+        """
+        if kind not in get_args(Kind) or kind == "promoted":
+            raise ValueError(f"{kind!r} cannot be recorded")
+        with self._appending() as chain:
+            first = None if key is None else chain.by_key(key)
+            if first is None:
+                return chain.append(kind, workload, str(version), payload or {}, actor=actor, key=key)
+            if (first.kind, first.workload) != (kind, workload):
+                raise ValueError(f"the key {key!r} belongs to a {first.kind} record of {first.workload}")
+            return first
+
+    def promote(
+        self,
+        workload: str,
+        version: str | int,
+        *,
+        expected: str | int | None,
+        reason: str,
+        actor: str = "aiprime",
+        payload: Mapping[str, Any] | None = None,
+    ) -> Decision:
+        """Make `version` the champion if the champion is still `expected` (None: there is none), else raise Conflict.
+
+        A version that already is the champion gives the record that made it so: a caller that was cut off may ask again.
+        """
+        wanted = None if expected is None else str(expected)
+        with self._appending() as chain:
+            champion = chain.champion(workload)
+            if champion is not None and champion.version == str(version):
+                return champion
+            current = None if champion is None else champion.version
+            if current != wanted:
+                raise Conflict(workload, wanted, current)
+            reasons = {"reason": reason, "replaces": current, **(payload or {})}
+            return chain.append("promoted", workload, str(version), reasons, actor=actor, key=None)
+
+    def champion(self, workload: str) -> Decision | None:
+        """The promotion that holds: `.version` is what must serve, `.sequence` its fencing token."""
+        with self._reading() as chain:
+            return chain.champion(workload)
+
+    def champions(self) -> dict[str, Decision | None]:
+        """Every workload that was ever decided on, and its champion (None: nothing of it may serve)."""
+        with self._reading() as chain:
+            return {workload: chain.champion(workload) for workload in chain.workloads()}
+
+    def history(self, workload: str | None = None, kind: Kind | None = None) -> list[Decision]:
+        """The decisions in order, oldest first; of one workload and of one kind where given."""
+        with self._reading() as chain:
+            return list(chain.decisions(workload, kind))
+
+    def verify(self) -> Broken | None:
+        """The first place where the chain does not hold, or None: edited, deleted, inserted, reordered, cut off."""
+        from sqlalchemy.exc import DatabaseError
+
+        end = json.loads(self._noted.read_bytes()) if self._noted and self._noted.exists() else {"sequence": 0, "hash": GENESIS}
+        try:
+            with self._reading() as chain:
+                return chain.first_broken((end["sequence"], end["hash"]))
+        except (DatabaseError, ValueError) as error:
+            return Broken(0, f"the ledger cannot be read: {error}")
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
+        import sqlalchemy as sa
+        from sqlalchemy import event
+
+        url = sa.URL.create("sqlite", database=str(self._url)) if isinstance(self._url, Path) else sa.make_url(self._url)
+        # No pool: a decision is rare, and a connection must never cross a fork.
+        if url.get_backend_name() != "sqlite":
+            engine = sa.create_engine(url, poolclass=sa.NullPool)
+            _create(engine)
+            return engine
+        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": _WAIT_S})
+        event.listen(engine, "connect", _durable)
+        file = Path(url.database or "")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.with_name(f"{file.name}.lock").open("a") as lock:  # several first callers at once
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _create(engine)
+        return engine
+
+    @contextmanager
+    def _reading(self) -> Iterator[Chain]:
+        with _explained(self._url), self._engine.connect() as connection:
+            yield Chain(connection)
+
+    @contextmanager
+    def _appending(self) -> Iterator[Chain]:
+        """The chain, locked for one append; committed on leaving, then its end noted."""
+        with _explained(self._url), self._engine.begin() as connection:
+            chain = Chain(connection)
+            chain.lock()
+            yield chain
+        if self._noted is not None and (end := chain.appended):
+            # An end that lies behind (two writers in the wrong order, a full disk) is still one that the chain had.
+            with suppress(OSError):
+                write_json(self._noted, {"sequence": end.sequence, "hash": end.hash})
+
+
+def _create(engine: sa.Engine) -> None:
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    decisions, head = tables()
+    for attempt in range(2):  # where two create at once, the slower one then finds everything there
+        try:
+            with engine.begin() as connection:
+                decisions.metadata.create_all(connection)
+                if connection.execute(head.select()).one_or_none() is None:
+                    connection.execute(head.insert().values(id=1, sequence=0, hash=GENESIS))
+            return
+        except (IntegrityError, ProgrammingError):
+            if attempt:
+                raise
+
+
+def _durable(connection: Any, _: Any) -> None:
+    """SQLite: acknowledged means on the disk, and readers never wait for the writer."""
+    for pragma in (f"busy_timeout={_WAIT_S * 1000}", "journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+@contextmanager
+def _explained(url: str | Path) -> Iterator[None]:
+    """The database's own refusals (locked, full, unreadable), said to a person."""
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except OperationalError as error:
+        where = str(url) if isinstance(url, Path) else url.rpartition("@")[2]  # never a password
+        step = "free space on the disk, or end the process that holds the ledger; nothing was recorded, so run it again"
+        raise UserError(f"the ledger cannot be used: {error.orig}", where=where, next_step=step) from error
