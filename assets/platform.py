@@ -23,7 +23,7 @@ class Platform(dg.ConfigurableResource):
     @property
     def ledger(self) -> Ledger:
         """The record of truth for releases."""
-        return Ledger.at(self.places)
+        return Ledger.at(self.places.home)
 
     def tracking(self) -> Tracking:
         """The tracking server that `aiprime up` started; UserError where there is none."""

@@ -65,9 +65,9 @@ def register(spec: Spec, platform: Platform) -> Decision:
     """
     places, ledger = platform.places, platform.ledger
     judged = gate.judge(spec, platform)
-    key = f"registered:{spec.name}:{judged.model_digest}"
-    if (found := ledger.find(key)) is not None:
-        return found
+    for known in ledger.history(spec.name, "registered"):
+        if known.payload["model_digest"] == judged.model_digest:
+            return known
     tracking = platform.tracking()
     folder = places.store(spec.name) / "model"
     version = tracking.registered(spec.name, judged.model_digest) or _log(spec, places, tracking, judged)
@@ -82,7 +82,7 @@ def register(spec: Spec, platform: Platform) -> Decision:
         "url": version.url,
         **tags(places, spec.name),
     }
-    decision = ledger.record("registered", spec.name, version.version, payload, key=key)
+    decision = ledger.record("registered", spec.name, version.version, payload, key=f"registered:{spec.name}:{judged.model_digest}")
     log.info("%s: registered version %s", spec.name, version.version)
     return decision
 

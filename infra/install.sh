@@ -2,7 +2,7 @@
 # Install into .venv from the hashed locks. Quick when nothing changed. Used by the Makefile only.
 set -euo pipefail
 unset PYTHONDONTWRITEBYTECODE
-PYTHON="${PYTHON:-python3.11}"
+PYTHON="${PYTHON:-$(command -v python3.11 || command -v python3)}"
 UV_VERSION=0.9.0 # the oldest that is known to work
 
 if ! command -v uv >/dev/null; then

@@ -86,7 +86,7 @@ def _state(places: Places) -> Iterator[Finding]:
     if not places.home.is_dir():
         yield Finding("state", "note", f"{places.home} does not exist yet: make run")
         return
-    broken = Ledger.at(places).verify()
+    broken = Ledger.at(places.home).verify()
     yield Finding(
         "ledger",
         "bad" if broken else "good",

@@ -45,9 +45,9 @@ def remove(places: Places, name: str) -> str:
         raise UserError(f"no workload {name!r}", next_step="aiprime workloads lists them")
     lease.hold(places.home, name, "remove")
     try:
-        ledger = Ledger.at(places)
+        ledger = Ledger.at(places.home)
         if champion := ledger.champion(name):
-            ledger.retire(name, expected=champion.version, reason="removed by a person")
+            ledger.record("retired", name, champion.version, {"reason": "removed by a person"}, actor="person")
             LocalTarget(places.home).reconcile()
         infer.unregister(places.root, name)
         shutil.rmtree(places.defs(name).parent)
@@ -60,13 +60,13 @@ def remove(places: Places, name: str) -> str:
 
 def gc(places: Places, keep: int) -> str:
     """Delete the files of old versions: all but the newest `keep`, the champion and the one before it; then DVC's unreferenced cache."""
-    ledger = Ledger.at(places)
+    ledger = Ledger.at(places.home)
     before = _size(places.home)
     deleted = []
     models = places.home / "models"
     for folder in sorted(models.iterdir() if models.is_dir() else []):
         versions = sorted((int(one.name) for one in folder.iterdir() if one.is_dir() and one.name.isdigit()), reverse=True)
-        kept = set(versions[:keep]) | {int(version) for version in ledger.champions(folder.name)[-2:]}
+        kept = set(versions[:keep]) | {int(decision.version) for decision in ledger.history(folder.name, "promoted")[-2:]}
         for version in versions:
             if version not in kept:
                 shutil.rmtree(folder / str(version))

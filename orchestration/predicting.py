@@ -23,7 +23,7 @@ def predict(places: Places, workload: str, instance: str | None, csv: Path | Non
     if (instance is None) == (csv is None):
         raise UserError("give the rows by --json or by --csv, one of the two")
     gateway = places.service("gateway")
-    champion = Ledger.at(places).champion(workload)
+    champion = Ledger.at(places.home).champion(workload)
     if gateway is None or champion is None:
         raise UserError(f"{workload} is not being served", next_step=f"aiprime up --run {workload}")
     rows = (

@@ -36,7 +36,7 @@ def reconcile(places: Places) -> None:
 
 def curl(places: Places, workload: str) -> str | None:
     """A command that asks the champion through the gateway; None where nothing is served."""
-    champion = Ledger.at(places).champion(workload)
+    champion = Ledger.at(places.home).champion(workload)
     gateway = places.service("gateway")
     if champion is None or gateway is None:
         return None
@@ -74,7 +74,7 @@ def summary(places: Places, outcome: Outcome | None) -> str:
         lines += [outcome_text(places, outcome), ""]
     urls = {name: places.service(name) for name in UIS}
     lines += [f"  {title:<11} {urls[name]}" for name, title in UIS.items() if urls[name]]
-    served = [name for name in names(places) if Ledger.at(places).champion(name)]
+    served = [name for name in names(places) if Ledger.at(places.home).champion(name)]
     for name in [outcome.workload] if outcome and outcome.workload in served else served[:1]:
         lines += ["", f"  ask {name}:", f"  {curl(places, name)}"]
     return "\n".join([*lines, "", "  aiprime status · aiprime logs · aiprime down"])
@@ -119,7 +119,7 @@ def status_text(found: dict[str, Any]) -> str:
 
 def workloads(places: Places) -> list[dict[str, Any]]:
     """Every workload: what it is, its champion, or what is wrong with its YAML."""
-    ledger = Ledger.at(places)
+    ledger = Ledger.at(places.home)
     found = []
     for name in names(places):
         row: dict[str, Any] = {"name": name, "champion": None, "since": None, "error": None}

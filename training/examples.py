@@ -25,7 +25,7 @@ def instances(table: pd.DataFrame, signature: Signature, *, only: tuple[str, ...
 def _value(value: Any, kind: str, shape: tuple[int, ...]) -> Any:
     if kind == "image":
         return _nested([float(v) for v in value], shape)
-    if value is None or value != value:  # NaN and NaT differ from themselves
+    if value is None or bool(value != value):
         return None
     if kind == "time":
         return value.isoformat().replace("+00:00", "Z")
