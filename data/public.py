@@ -1,6 +1,7 @@
 """The public files that shipped workloads use: where they are fetched from, and what makes every origin give one table."""
 
-# pyright: reportAttributeAccessIssue=false  (pyarrow.compute makes its functions at run time)
+# pyarrow.compute makes its functions at run time, where a type checker cannot see them:
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _ENCODINGS = ("cp1252", "latin-1")
 
 
 def parse(content: bytes, name: str) -> pa.Table:
-    """The table in `content`, cells of a CSV as text; `name` tells Parquet, CSV and gzipped CSV apart. UserError says why not."""
+    """The table in `content`, cells of a CSV as text; `name` tells Parquet, CSV and CSV.gz apart. UserError says why not."""
     lower = name.lower()
     if lower.endswith((".parquet", ".pq")):
         table = _parquet(content, name)
