@@ -1,0 +1,107 @@
+"""Processes found by a mark in their environment, and calls to supervisord over its unix socket.
+
+A mark is inherited: it finds what a killed supervisord left behind, however deep, where a stored pid may be someone else's by now.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import dumps, loads
+
+MARK = "AIPRIME_SUPERVISOR"
+_GRACE_S = 3.0  # between SIGTERM and SIGKILL for what supervisord no longer ends
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Remote:
+    """Calls of supervisord's XML-RPC methods. OSError where nobody answers, xmlrpc.client.Fault where it refuses."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def __call__(self, method: str, *arguments: Any) -> Any:
+        connection = _UnixConnection(self._path, self._timeout_s)
+        try:
+            connection.request("POST", "/RPC2", dumps(arguments, f"supervisor.{method}"), {"Content-Type": "text/xml"})
+            answer = connection.getresponse()
+            content = answer.read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise ConnectionError(f"supervisord answered {answer.status}")
+        return loads(content)[0][0]
+
+
+def marked(mark: str) -> set[int]:
+    """The living processes that carry the mark, but for this one and those that it descends from."""
+    wanted = f"{MARK}={mark}"
+    if sys.platform == "linux":
+        found = set(_linux(wanted.encode()))
+    else:  # macOS shows the environment of one's own processes
+        listed = subprocess.run(["ps", "eww", "-ax", "-o", "pid=,command="], capture_output=True, text=True, check=False).stdout
+        found = {int(line.split(None, 1)[0]) for line in listed.splitlines() if wanted in line}
+    return found - _ancestors()
+
+
+def wait_gone(mark: str, deadline_s: float) -> bool:
+    """Wait until no process carries the mark; False where the deadline passes first."""
+    end = time.monotonic() + deadline_s
+    while marked(mark):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.03)
+    return True
+
+
+def end_all(mark: str) -> None:
+    """End every process that carries the mark: SIGTERM, then SIGKILL; returns when none is left."""
+    for number, patience_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S), (signal.SIGKILL, 10.0)):
+        for pid in marked(mark):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        if wait_gone(mark, patience_s):
+            return
+    raise RuntimeError(f"processes {sorted(marked(mark))} do not end")
+
+
+def _linux(wanted: bytes) -> Iterator[int]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):  # another user's, or gone
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    yield int(folder.name)
+
+
+def _ancestors() -> set[int]:
+    found, pid = {os.getpid()}, os.getppid()
+    while pid > 1 and pid not in found:
+        found.add(pid)
+        if sys.platform != "linux":
+            break
+        with suppress(OSError):
+            # "pid (name) state ppid": the name may hold spaces and brackets.
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
