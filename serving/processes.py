@@ -19,7 +19,7 @@ from typing import Any
 from xmlrpc.client import dumps, loads
 
 MARK = "AIPRIME_SUPERVISOR"
-_GRACE_S = 3.0  # between SIGTERM and SIGKILL for what supervisord no longer ends
+GRACE_S = 3.0  # between SIGTERM and SIGKILL for what supervisord no longer ends
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -78,7 +78,7 @@ def wait_gone(mark: str, deadline_s: float) -> bool:
 
 def end_all(mark: str) -> None:
     """End every process that carries the mark: SIGTERM, then SIGKILL; returns when none is left."""
-    for number, patience_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S), (signal.SIGKILL, 10.0)):
+    for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S), (signal.SIGKILL, 10.0)):
         for pid in marked(mark):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)

@@ -115,6 +115,7 @@ def test_a_hung_supervisor_is_replaced(supervisor: Supervisor, monkeypatch: pyte
     supervisor.apply(Program(name="one", command=SLEEP))
     hung, child = supervisord(supervisor), pid_of(supervisor, "one")
     monkeypatch.setattr("serving.supervision.BUSY_S", 0.3)
+    monkeypatch.setattr("serving.processes.GRACE_S", 0.3)
     os.kill(hung, signal.SIGSTOP)
     supervisor.ensure()
     assert not exists(hung)
@@ -122,8 +123,9 @@ def test_a_hung_supervisor_is_replaced(supervisor: Supervisor, monkeypatch: pyte
     assert pid_of(supervisor, "one") != child
 
 
-def test_shutdown_leaves_no_process(supervisor: Supervisor) -> None:
+def test_shutdown_leaves_no_process(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Children that ignore SIGTERM and grandchildren in sessions of their own are gone too, and nothing is desired any more."""
+    monkeypatch.setattr("serving.processes.GRACE_S", 0.3)
     code = (
         "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "p = subprocess.Popen([sys.executable, '-IS', '-c', 'import time; time.sleep(600)'], start_new_session=True); "
