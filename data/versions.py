@@ -1,0 +1,234 @@
+"""DVC's door: stages are brought up to date through it, and what it restored is hashed again before anybody reads it.
+
+The stage function runs in this process in place of the command in dvc.yaml (which runs the same function for `dvc repro`), so
+both doors share one state: dvc.lock, the cache and the run cache below AIPRIME_HOME.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import write_atomically
+from data.places import Places
+from data.recipe import (
+    edited,
+    file_md5,
+    locked,
+    outputs,
+    recipe,
+    recipe_locked,
+    refuse_params,
+    stage_guard,
+    stages,
+    workloads,
+)
+
+__all__ = [
+    "StageRun",
+    "bring_up_to_date",
+    "collect",
+    "initialise",
+    "locked",
+    "outputs",
+    "recipe",
+    "recipe_locked",
+    "stage_guard",
+    "stages",
+    "verify",
+    "workloads",
+]
+
+_RETRY_SECONDS = 0.25
+_in_process: ContextVar[Callable[[], None] | None] = ContextVar("stage function to run in place of the command", default=None)
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What bringing one stage up to date took: whether the function ran or DVC restored, and the md5 of each output by path."""
+
+    ran: bool
+    restored: bool
+    outs: dict[str, str]
+    seconds: float
+
+
+def bring_up_to_date(root: Path, stage: str, workload: str, call: Callable[[], None], *, wait_seconds: float = 900) -> StageRun:
+    """Run `call` if DVC finds the stage's code, parameters or inputs changed; restore or leave its outputs alone if not.
+
+    Errors of `call` come through unchanged, and leave dvc.lock as it was. UserError where another run of the same workload
+    is busy for longer than `wait_seconds`, the recipe was edited meanwhile, an output does not have its hash, or the disk is full.
+    """
+    began = time.monotonic()
+    refuse_params(root, stage, workload)
+    called = False
+
+    def noted() -> None:
+        nonlocal called
+        called = True
+        call()
+
+    before = recipe(root, stage, workload, fresh=True)
+    changed = _reproduce(root, stage, workload, noted, began + wait_seconds)
+    if called and recipe_locked(root, stage, workload) != before:
+        _forget_run(root, stage, workload)
+        raise edited(stage, workload)
+    outs = outputs(root, workload)[stage]
+    if not called:
+        verify(root, workload, stage)
+    return StageRun(ran=called, restored=changed and not called, outs=outs, seconds=time.monotonic() - began)
+
+
+def _reproduce(root: Path, stage: str, workload: str, call: Callable[[], None], deadline: float) -> bool:
+    """Whether DVC did anything. Two runs of one stage: the second gets a LockError at once, and waits here."""
+    from dvc.exceptions import ReproductionError
+    from dvc.lock import LockError
+
+    while True:
+        try:
+            with _repo(root) as repo, _calling(call):
+                return bool(repo.reproduce(f"{root / 'dvc.yaml'}:{stage}@{workload}", single_item=True))
+        except (ReproductionError, LockError) as error:
+            cause = error if isinstance(error, LockError) else error.__cause__ or error
+            if not isinstance(cause, LockError):
+                raise _full_disk(cause, root) or cause from None
+            if time.monotonic() > deadline:
+                where, step = f"{workload}/{stage}", "wait until it has ended, or stop it, and run again"
+                raise UserError(f"another run is busy with it: {cause}", where=where, next_step=step) from error
+        time.sleep(_RETRY_SECONDS)
+
+
+@contextmanager
+def _repo(root: Path) -> Iterator[Any]:
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    from dvc.repo import Repo
+
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # it says "didn't change, skipping" on standard output
+    _adapt()
+    with Repo(str(root), _wait_for_lock=True) as repo:
+        yield repo
+
+
+def _adapt() -> None:
+    """Two changes of DVC, made once: its shell runner calls the function of this context where there is one, and its run
+    cache finds dvc.yaml in the project and not in the working directory."""
+    from dvc import stage as dvc_stage
+    from dvc.stage import run
+
+    if getattr(run.cmd_run, "in_process", False):
+        return
+    through_the_shell, create_stage = run.cmd_run, dvc_stage.create_stage
+
+    def cmd_run(stage: Any, dry: bool = False, run_env: Any = None) -> None:
+        call = _in_process.get()
+        if call is None or dry:
+            through_the_shell(stage, dry=dry, run_env=run_env)
+        else:
+            call()
+
+    def create_in_project(cls: Any, repo: Any, path: str, **given: Any) -> Any:
+        return create_stage(cls, repo, os.path.join(repo.root_dir, path), **given)  # noqa: PTH118 (DVC wants text)
+
+    cmd_run.in_process = True  # pyright: ignore[reportFunctionMemberAccess]
+    run.cmd_run, dvc_stage.create_stage = cmd_run, create_in_project  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@contextmanager
+def _calling(call: Callable[[], None]) -> Iterator[None]:
+    token = _in_process.set(call)
+    try:
+        yield
+    finally:
+        _in_process.reset(token)
+
+
+def _full_disk(cause: BaseException, root: Path) -> UserError | None:
+    seen: BaseException | None = cause
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return UserError(
+                "the disk is full",
+                where=str(seen.filename or root),
+                next_step="free space (aiprime gc --keep 3), then run again",
+            )
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _forget_run(root: Path, stage: str, workload: str) -> None:
+    """Take the stage's entry out of dvc.lock: what it recorded is not what ran."""
+    with _repo(root) as repo, repo.lock:
+        loaded = repo.stage.load_one(str(root / "dvc.yaml"), f"{stage}@{workload}")
+        loaded.dvcfile._lockfile.remove_stage(loaded)
+
+
+def verify(root: Path, workload: str, stage: str) -> None:
+    """Hash the stage's outputs as they lie there against dvc.lock; UserError names file and hash.
+
+    DVC trusts its cache: it checks out a truncated or flipped object without a word.
+    """
+    wanted = outputs(root, workload).get(stage)
+    if wanted is None:
+        raise UserError(f"{stage} has not run for {workload}", next_step=f"aiprime run {workload} --until {stage}")
+    for path, md5 in wanted.items():
+        found = file_md5(root / path, fresh=True)
+        if found != md5:
+            what = f"{path} is damaged: its md5 is {found}, dvc.lock says {md5}" if found else f"{path} is missing (md5 {md5})"
+            bad = _object(root, md5)
+            step = f"remove {path}" + (f" and {bad} from the DVC cache" if bad else "") + f", then: aiprime run {workload}"
+            raise UserError(what, where=str(root / path), next_step=step)
+
+
+def _object(root: Path, md5: str) -> Path | None:
+    """The cache's object of that hash, where it is there."""
+    folder = root / ".dvc" / _local(root).get("cache", {}).get("dir", "cache")
+    found = folder / "files" / "md5" / md5[:2] / md5[2:]
+    return found if found.is_file() else None
+
+
+def collect(root: Path) -> None:
+    """Delete from the cache what dvc.lock no longer names. The remote keeps everything."""
+    with _repo(root) as repo:
+        repo.gc(workspace=True, force=True)
+
+
+def initialise(root: Path, home: Path) -> None:
+    """Make the project DVC's: cache, state and the default remote below `home`; AIPRIME_DVC_REMOTE names another remote (s3://...).
+
+    Writes .dvc/config (shared, once) and .dvc/config.local (this machine's; other keys in it stay). Safe to repeat, imports no dvc.
+    """
+    remote = Places(root=root, home=home).setting("AIPRIME_DVC_REMOTE")
+    folder = root / ".dvc"
+    if not (folder / "config").is_file():
+        write_atomically(folder / "config", "[core]\n    analytics = false\n    check_update = false\n")
+    config, state = _local(root), home / "dvc"
+    before = {name: dict(section) for name, section in config.items()}
+    wanted: dict[str, dict[str, str]] = {
+        "core": {"remote": "storage", "site_cache_dir": str(state / "site")},
+        "cache": {"dir": str(state / "cache")},
+        'remote "storage"': {"url": remote or str(state / "remote")},
+    }
+    if not (root / ".git").exists():
+        wanted["core"]["no_scm"] = "true"
+    for name, values in wanted.items():
+        config[name] = dict(config.get(name, {})) | values
+    if {name: dict(section) for name, section in config.items()} != before:
+        write_atomically(folder / "config.local", "\n".join(config.write()) + "\n")
+
+
+def _local(root: Path) -> Any:
+    """.dvc/config.local as DVC reads it; an empty one where there is none."""
+    from configobj import ConfigObj
+
+    file = root / ".dvc" / "config.local"
+    lines: Any = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return ConfigObj(lines, list_values=False)
