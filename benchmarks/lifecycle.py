@@ -1,0 +1,115 @@
+"""The whole graph: a full pass, an unchanged pass, what Dagster and DVC add to plain calls of the stages, a hundred workloads,
+a million rows.
+
+    python benchmarks/lifecycle.py [pass|overhead|hundred|million]...      (default: pass overhead hundred)
+
+Each works in a copy of the tree with a home of its own and prints one Markdown table. Processes are measured by the kernel's own
+accounting of the finished child (`wait4`): wall seconds, CPU seconds, peak resident memory of the largest process.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.conftest import Project, make_project
+from tests.orchestration.test_definitions import hundred
+
+ROUNDS = 3
+
+
+def timed(project: Project, *arguments: str) -> tuple[float, float, float]:
+    """Run this interpreter with `arguments` in the copy: wall s, CPU s, peak MB."""
+    started = time.perf_counter()
+    out = open(project.places.root / "bench.log", "ab")  # noqa: SIM115, PTH123  (the child's)
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, *arguments],
+        project.env | {"PWD": str(project.places.root)},
+        file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1), (os.POSIX_SPAWN_DUP2, out.fileno(), 2)],
+    )
+    _, status, used = os.wait4(pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit((project.places.root / "bench.log").read_text()[-3000:])
+    return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1000
+
+
+def said(title: str, head: list[str], rows: list[list[object]]) -> None:
+    """Print a table."""
+    print(f"\n### {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for row in rows:
+        print("| " + " | ".join(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row) + " |")
+
+
+def whole_pass(project: Project) -> None:
+    """`aiprime run co2`: from nothing (services started by it), again with changed data and services up, and unchanged."""
+    command = ("-m", "orchestration.cli", "run", "co2")
+    rows: list[list[object]] = [["first, services started by it", *timed(project, *command)]]
+    unchanged = [timed(project, *command) for _ in range(ROUNDS)]
+    rows.append(["unchanged (median of 3)", *[median(column) for column in zip(*unchanged, strict=True)]])
+    defs = project.places.defs("co2")
+    changed = []
+    for round_ in range(ROUNDS):
+        defs.write_text(defs.read_text().replace("until: '199", "until: '199").replace("1990-01-01", f"1989-1{round_}-01"))
+        changed.append(timed(project, *command))
+        defs.write_text(defs.read_text().replace(f"1989-1{round_}-01", "1990-01-01"))
+    rows.append(["everything anew, services up (median of 3)", *[median(column) for column in zip(*changed, strict=True)]])
+    said("aiprime run co2", ["", "wall s", "CPU s", "peak MB"], rows)
+
+
+STAGES = """
+import time, sys
+from pathlib import Path
+from data.places import Places
+from assets import stages
+from assets.spec import load
+from data import versions
+places = Places.find()
+versions.initialise(places.root, places.home)
+for stage in ("source", "dataset", "quality", "features", "model", "evaluation"):
+    started = time.perf_counter()
+    if sys.argv[1] == "plain":
+        stages.STAGES[stage](load(places, "co2"), places)
+    else:
+        stages.up_to_date(stage, "co2", places)
+    print(stage, time.perf_counter() - started)
+"""
+
+
+def overhead(project: Project) -> None:
+    """The stages as plain calls, through DVC, and through `aiprime run --until evaluation`."""
+    rows: list[list[object]] = []
+    for name, arguments in {
+        "plain calls (data read from what DVC wrote)": ("-c", STAGES, "plain"),
+        "aiprime run --until model": ("-m", "orchestration.cli", "run", "co2", "--until", "model"),
+    }.items():
+        rows.append([name, *[median(column) for column in zip(*[timed(project, *arguments) for _ in range(ROUNDS)], strict=True)]])
+    said("What orchestration adds", ["", "wall s", "CPU s", "peak MB"], rows)
+
+
+def a_hundred(project: Project) -> None:
+    """Definitions of a hundred further workloads."""
+    hundred(project.places.root)
+    code = "import time; import dagster; t = time.perf_counter(); from orchestration.definitions import defs; defs(); print(time.perf_counter() - t)"
+    times = [float(project.python("-c", code).stdout) for _ in range(ROUNDS)]
+    said("Definitions of 104 workloads", ["", "s"], [["load (without `import dagster`), median of 3", median(times)]])
+
+
+def main() -> None:
+    """Run the chosen parts."""
+    parts = {"pass": whole_pass, "overhead": overhead, "hundred": a_hundred}
+    for name in sys.argv[1:] or parts:
+        with tempfile.TemporaryDirectory() as folder:
+            project = make_project(Path(folder))
+            os.chdir(project.places.root)
+            try:
+                parts[name](project)
+            finally:
+                project.aiprime("down", check=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The short way for one row, which is most traffic: its values in input order, or None where the careful way must look.
+
+It takes only what needs no thought and refuses nothing: requests.py reads again whatever it leaves, and answers or explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import nan
+from operator import itemgetter
+from typing import Any
+
+from serving.inference.columns import BooleanReader, IntegerReader, NumberReader, Reader, TextReader, TimeReader, epoch_seconds
+from training.signature import MISSING_TIME
+
+NUMBERS = frozenset({int, float})
+SHAPES = ([1], [1, 1])
+UNSET = object()
+
+
+class CarefulWay(Exception):
+    """This value is not for the short way."""
+
+
+class RowReader:
+    """Built from a model's readers. Models with images, or with numbers that are checked further, have no short way."""
+
+    def __init__(self, readers: list[Reader]) -> None:
+        cells = [_cell(r) for r in readers]
+        self.possible = None not in cells
+        self.count = len(readers)
+        self.plain = all(cell is _number for cell in cells)
+        self.cells = cells
+        self.known = {r.name: (index, r.datatype, cell) for index, (r, cell) in enumerate(zip(readers, cells, strict=True))}
+        names = [r.name for r in readers]
+        self.pick: Callable[[Any], tuple[Any, ...]] = itemgetter(*names) if len(names) > 1 else lambda instance: (instance[names[0]],)
+
+    def instance(self, instance: Any) -> tuple[Any, ...] | None:
+        """A v1 object's values."""
+        if not self.possible or type(instance) is not dict or len(instance) != self.count:
+            return None
+        try:
+            values = self.pick(instance)
+            if self.plain:
+                return values if NUMBERS.issuperset(map(type, values)) else None
+            return tuple([cell(value) for cell, value in zip(self.cells, values, strict=True)])  # pyright: ignore[reportOptionalCall]
+        except (KeyError, CarefulWay):
+            return None
+
+    def tensors(self, inputs: list[Any]) -> tuple[Any, ...] | None:
+        """The values of v2 tensors in JSON."""
+        if not self.possible or len(inputs) != self.count:
+            return None
+        row: list[Any] = [UNSET] * self.count
+        known = self.known
+        try:
+            for tensor in inputs:
+                index, datatype, cell = known[tensor["name"]]
+                data, shape = tensor["data"], tensor["shape"]
+                if tensor["datatype"] != datatype or shape not in SHAPES or type(data) is not list or len(tensor) != 4:
+                    return None
+                if type(shape[0]) is not int or type(shape[-1]) is not int:  # true equals 1
+                    return None
+                (value,) = data
+                row[index] = value if type(value) is float and cell is _number else cell(value)  # pyright: ignore[reportOptionalCall]
+        except (KeyError, TypeError, ValueError, CarefulWay):
+            return None
+        return None if UNSET in row else tuple(row)
+
+
+def _number(value: Any) -> float:
+    if type(value) is float or type(value) is int:
+        return value
+    raise CarefulWay
+
+
+def _number_or_null(value: Any) -> float:
+    return nan if value is None else _number(value)
+
+
+def _integer(value: Any) -> int:
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    raise CarefulWay
+
+
+def _boolean(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    raise CarefulWay
+
+
+def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
+    raise CarefulWay
+
+
+def _text_or_null(value: Any) -> str:
+    return "" if value is None else _text(value)
+
+
+def _time(value: Any) -> int:
+    if type(value) is str and (seconds := epoch_seconds(value)) is not None:
+        return seconds
+    raise CarefulWay
+
+
+def _time_or_null(value: Any) -> int:
+    return MISSING_TIME if value is None else _time(value)
+
+
+_CELLS = {
+    (NumberReader, False): _number,
+    (NumberReader, True): _number_or_null,
+    (IntegerReader, False): _integer,
+    (BooleanReader, False): _boolean,
+    (TextReader, False): _text,
+    (TextReader, True): _text_or_null,
+    (TimeReader, False): _time,
+    (TimeReader, True): _time_or_null,
+}
+
+
+def _cell(found: Reader) -> Callable[[Any], Any] | None:
+    """One value's reader: gives what the graph takes or raises CarefulWay; None for kinds without a short way."""
+    return _CELLS.get((type(found), found.nullable))

@@ -1,0 +1,146 @@
+"""The model server: KServe's ModelServer with one ONNX model, on one address, that leaves without a failed request.
+
+Differences from stock KServe, each held by a test: it binds to loopback unless told otherwise, runs on uvloop, answers inference by the
+short route, has no repository endpoints, says when it is not ready, and drains on SIGTERM (serving/inference/drain.py).
+Imports kserve (through the modules below), so only `python -m serving` may import it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import uvicorn
+import uvloop
+from kserve import ModelServer  # noqa: TID253  (this module exists only in the server's process)
+from kserve.protocol.rest.server import RESTServer  # noqa: TID253
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from data.errors import UserError
+from serving.inference.dataplane import ReadyDataPlane
+from serving.inference.drain import Drain
+from serving.inference.model import OnnxModel
+from serving.inference.remote_calls import RemoteCalls
+from serving.inference.route import InferenceRoute
+
+log = logging.getLogger("aiprime.serving")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a server listens and leaves."""
+
+    http_port: int
+    grpc_port: int  # 0: no gRPC
+    bind: str = "127.0.0.1"
+    body_limit: int = 64 << 20  # bytes
+    leaving_seconds: float = 0.3  # not ready, but still answering
+    grace_seconds: int = 30  # for what is in flight when the port closes
+    stock_routes: bool = False  # KServe's own routes and middleware: what the contract test compares with
+
+
+class Listener(uvicorn.Server):
+    """uvicorn's server, whose SIGTERM is the drain. A second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, settings: Settings, calls: RemoteCalls | None) -> None:
+        super().__init__(config)
+        self._drain, self._seconds, self._calls = drain, settings.leaving_seconds, calls
+        self._grace = settings.grace_seconds
+        self._since = 0.0
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM or SIGINT: readiness goes false now; the port closes `leaving_seconds` later."""
+        if self._drain.leaving:
+            self.should_exit = self.force_exit = True
+        else:
+            self._drain.leaving, self._since = True, time.monotonic()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if self._drain.leaving and time.monotonic() - self._since >= self._seconds:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, finish what is in flight over HTTP and gRPC alike."""
+        self._drain.closed = True
+        endings = [super().shutdown(sockets)]
+        if self._calls is not None:
+            endings.append(self._calls.end(0 if self.force_exit else self._grace))
+        await asyncio.gather(*endings)
+
+
+class Server(ModelServer):
+    """KServe's ModelServer, bound and drained as above."""
+
+    def __init__(self, model: OnnxModel, settings: Settings) -> None:
+        super().__init__(
+            http_port=settings.http_port, grpc_port=settings.grpc_port, workers=1, enable_latency_logging=settings.stock_routes, grace_period=settings.grace_seconds
+        )
+        self._settings, self._model = settings, model
+        self._drain = Drain()
+        self.dataplane = ReadyDataPlane(self.registered_models, self._drain)
+
+    def serve(self) -> None:
+        """Serve until SIGTERM; returns when everything begun has been answered. UserError where a port is taken."""
+        self._register_and_check_atleast_one_model_is_ready([self._model])
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._until_signalled())
+
+    async def _until_signalled(self) -> None:
+        settings = self._settings
+        listening = bound(settings.bind, settings.http_port)
+        calls = None
+        if settings.grpc_port:
+            calls = RemoteCalls(self.dataplane, self._model, settings.body_limit)
+            await calls.begin(settings.bind, settings.grpc_port)
+        config = uvicorn.Config(
+            self._application(),
+            loop="none",  # uvloop already runs
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=settings.stock_routes,
+            server_header=False,
+            timeout_keep_alive=self.timeout_keep_alive,
+            timeout_graceful_shutdown=settings.grace_seconds,
+        )
+        await Listener(config, self._drain, settings, calls).serve(sockets=[listening])
+
+    def _application(self) -> Any:
+        """KServe's application behind the short route."""
+        from kserve.model_server import app  # noqa: TID253
+
+        stock = RESTServer("", self.dataplane, self.model_repository_extension, self.http_port)
+        if self._settings.stock_routes:
+            stock.create_application()
+            return app
+        stock._register_endpoints(app)
+        stock._add_exception_handlers(app)
+        app.add_exception_handler(HTTPException, _as_error)
+        return InferenceRoute(app, self._model, self._drain, self._settings.body_limit)
+
+
+async def _as_error(_: Any, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that holds the port; UserError where another process has it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    holding = socket.socket(family, socket.SOCK_STREAM)
+    holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        holding.bind((host, port))
+    except OSError as error:
+        holding.close()
+        raise UserError(f"cannot listen on {host}:{port}: {error.strerror}", next_step="choose another port with --http_port") from error
+    return holding
