@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.spec import Spec
 from assets.stages import read_features
+from data.errors import UserError
 from data.files import tree_digest, write_json
 from data.schema import ROW_ID, SPLIT
 from training.signature import Signature
@@ -77,11 +78,11 @@ def _judge(spec: Spec, platform: Platform, key: str, digest: str, champion: Any)
     note = ""
     if champion is not None:
         folder = places.models(spec.name, champion.version)
-        if missing := [c.name for c in Signature.read(folder).inputs if c.name not in holdout.columns]:
-            note = f"champion {champion.version} reads columns that are gone ({', '.join(missing)}): compared with the baseline only"
-        else:
+        try:
             theirs = evaluate.losses_of(folder, holdout, schema)
             against_champion = evaluate.compare_with_champion(losses, theirs, holdout, schema, spec.promote)
+        except UserError as error:  # it reads columns that are gone, or answers other horizons: a person changed the workload
+            note = f"compared with the baseline only, for champion {champion.version} cannot be asked: {error.what}"
     latency, agrees = _replay(spec, platform, digest, holdout)
     verdict = promote.decide(
         spec.promote,
@@ -108,10 +109,9 @@ def _replay(spec: Spec, platform: Platform, digest: str, holdout: Any) -> tuple[
     import http.client
     from urllib.parse import urlsplit
 
-    from training.predictor import OnnxPredictor
-
     from serving import manifests
     from training.examples import instances
+    from training.predictor import OnnxPredictor
 
     folder = platform.places.store(spec.name) / "model"
     rows = holdout.sort_values(ROW_ID).tail(REPLAYED)

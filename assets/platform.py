@@ -5,6 +5,7 @@ import os
 import dagster as dg
 from serving.deploy import LocalTarget
 
+from data.errors import UserError
 from data.places import Places
 from serving.ledger import Ledger
 from training.tracking import Tracking
@@ -26,13 +27,13 @@ class Platform(dg.ConfigurableResource):
         return Ledger.at(self.places.home)
 
     def tracking(self) -> Tracking:
-        """The tracking server that `aiprime up` started; UserError where there is none."""
-        from data.errors import UserError
-
+        """The tracking server that `aiprime up` or `aiprime run` started, answering; UserError where there is none."""
         url = os.environ.get("AIPRIME_TRACKING_URL") or self.places.service("mlflow")
         if url is None:
             raise UserError("no tracking server is running", next_step="aiprime up")
-        return Tracking(url)
+        tracking = Tracking(url)
+        tracking.wait()
+        return tracking
 
     def deployment(self) -> LocalTarget:
         """Where model versions are served."""

@@ -82,7 +82,9 @@ def register(spec: Spec, platform: Platform) -> Decision:
         "url": version.url,
         **tags(places, spec.name),
     }
-    decision = ledger.record("registered", spec.name, version.version, payload, key=f"registered:{spec.name}:{judged.model_digest}")
+    decision = ledger.record(
+        "registered", spec.name, version.version, payload, key=f"registered:{spec.name}:{judged.model_digest}"
+    )
     log.info("%s: registered version %s", spec.name, version.version)
     return decision
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from data.quality import QualitySection
 from pydantic import Field, ValidationError, model_validator
-from serving.manifests import ServeSection
-from training.promote import PromoteSection
 
 from data.errors import UserError
 from data.places import Places
+from data.quality import QualitySection
 from data.schema import Task
 from data.section import DataSection, FeaturesSection, Section, check_task
+from serving.manifests import ServeSection
 from training.family import FAMILIES, TrainSection
+from training.promote import PromoteSection
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
+
     from data.versions import StageRun
 
 log = logging.getLogger("aiprime.stages")
@@ -81,11 +82,10 @@ def features(spec: Spec, places: Places) -> None:
 
 def model(spec: Spec, places: Places) -> None:
     """Fit the family's model on the train rows and export it; the curve and the settings are written beside it."""
-    from training.fit import fit
-
     from data import versions
     from training import family as families
     from training import search
+    from training.fit import fit
 
     store = places.store(spec.name)
     table, schema = read_features(places, spec.name)

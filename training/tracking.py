@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -55,6 +55,7 @@ def import_mlflow() -> Any:
         import mlflow.tracking.request_header.registry
     finally:
         plugins.get_entry_points = original
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     return mlflow
 
 
@@ -80,6 +81,16 @@ class Tracking:
                 return answer.status == 200
         except OSError:
             return False
+
+    def wait(self, deadline_s: float = 90) -> None:
+        """Wait until the server answers: it starts beside the first stages. UserError where it does not within `deadline_s`."""
+        end = time.monotonic() + deadline_s
+        while not self.alive():
+            if time.monotonic() > end:
+                raise UserError(
+                    "the tracking server does not answer", where=self.url, next_step="aiprime up; aiprime logs mlflow"
+                )
+            time.sleep(0.1)
 
     @property
     def client(self) -> MlflowClient:
@@ -251,13 +262,3 @@ class _Pyfunc:
     def predict(self, table: Any, params: Mapping[str, Any] | None = None) -> Any:
         """Predictions for a DataFrame of raw columns, as arrays by output name."""
         return self._predictor.predict(table)
-
-
-def download(tracking: Tracking, workload: str, version: str, folder: Path) -> Path:
-    """The version's files as registered, below `folder`: to bring back a model that a person deleted from AIPRIME_HOME."""
-    mlflow = import_mlflow()
-    mlflow.set_tracking_uri(tracking.url)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
-        got = Path(mlflow.artifacts.download_artifacts(f"models:/{workload}/{version}", dst_path=beside))
-        (got / "data" / "model").rename(folder)
-    return folder

@@ -1,0 +1,133 @@
+"""From versioned data to an answering endpoint, as a person does it: the `aiprime` command, real servers, real data."""
+
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import Project, make_project
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lifecycle"), pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project in which co2 went through the whole graph once."""
+    made = make_project(tmp_path_factory.mktemp("lifecycle"))
+    try:
+        made.aiprime("run", "co2", timeout=300)
+        yield made
+    finally:
+        made.aiprime("down", check=False)
+
+
+def ask(project: Project, workload: str, instance: object) -> dict[str, object]:
+    gateway = json.loads((project.places.home / "services.json").read_text())["gateway"]
+    body = json.dumps({"instances": [instance]}).encode()
+    request = urllib.request.Request(f"{gateway}/v1/models/{workload}:predict", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())["predictions"][0]
+
+
+def test_the_endpoint_forecasts_by_entity(lived: Project):
+    """One request that names the station is answered with a forecast for every horizon, each later than the last known week."""
+    forecast = ask(lived, "co2", {"station": "mauna-loa"})["forecast"]
+    assert [one["horizon"] for one in forecast] == [4, 52]
+    assert all(340 < one["prediction"] < 370 for one in forecast)
+    assert forecast[0]["time"] < forecast[1]["time"]
+
+
+def test_unchanged_work_is_skipped(lived: Project):
+    """A second run fits nothing, registers nothing and leaves the version serving."""
+    before = lived.json("status", "--json")["workloads"]
+    outcome = lived.json("run", "co2", "--json")
+    assert outcome["failed"] is None
+    assert [stage for stage, told in outcome["stages"].items() if told.get("ran")] == []
+    assert lived.json("status", "--json")["workloads"] == before
+
+
+def test_the_terminal_finds_done_what_dagster_did(lived: Project):
+    """`dvc repro` after `aiprime run` runs nothing but the fingerprint; `dvc metrics show` and `dvc plots show` answer."""
+    done = lived.python("-m", "dvc", "repro", "model@co2", "evaluation@co2")
+    assert "Running stage 'model@co2'" not in done.stdout
+    assert "Running stage 'evaluation@co2'" not in done.stdout
+    assert "mae" in lived.python("-m", "dvc", "metrics", "show").stdout
+    lived.python("-m", "dvc", "plots", "show")
+
+
+def test_predict_answers_json_and_csv(lived: Project, tmp_path: Path):
+    """`aiprime predict` takes a row as JSON and rows as CSV."""
+    single = json.loads(lived.aiprime("predict", "co2", "--json", '{"station": "mauna-loa"}').stdout)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("station\nmauna-loa\nmauna-loa\n")
+    many = [json.loads(line) for line in lived.aiprime("predict", "co2", "--csv", str(rows)).stdout.splitlines()]
+    assert many == [single, single]
+
+
+def test_an_unknown_station_is_named(lived: Project):
+    """A station that the store does not know is an error that names it, not a guess."""
+    done = lived.aiprime("predict", "co2", "--json", '{"station": "atlantis"}', check=False)
+    assert done.returncode == 1
+    assert "atlantis" in done.stderr
+
+
+def test_a_killed_model_server_comes_back(lived: Project):
+    """After kill -9 the endpoint answers again within 20 seconds."""
+    processes = lived.json("status", "--json")["processes"]
+    server = next(one for one in processes if one["name"].startswith("co2"))
+    os.kill(server["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            assert ask(lived, "co2", {"station": "mauna-loa"})
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_a_refused_candidate_leaves_the_champion(lived: Project):
+    """A model that is worse than the champion is registered as refused, and the champion keeps serving."""
+    before = lived.json("workloads", "--json")
+    defs = lived.places.defs("co2")
+    good = defs.read_text()
+    try:
+        defs.write_text(good.replace("train: {", "train: {max_steps: 2, ").replace("train: {max_steps: 2, }", "train: {max_steps: 2}"))
+        assert defs.read_text() != good
+        outcome = lived.json("run", "co2", "--json")
+        assert outcome["stages"]["evaluation"]["passed"] is False
+    finally:
+        defs.write_text(good)
+    assert lived.json("workloads", "--json") == before
+    assert ask(lived, "co2", {"station": "mauna-loa"})
+    lived.aiprime("run", "co2")
+
+
+def test_doctor_finds_nothing_bad(lived: Project):
+    """On a healthy project the doctor is content."""
+    assert [one for one in lived.json("doctor", "--json") if one["state"] == "bad"] == []
+
+
+def test_down_leaves_no_process(tmp_path: Path):
+    """After `aiprime down` no process of this home is left, also when the supervisor was killed before."""
+    project = make_project(tmp_path)
+    project.aiprime("run", "digits", timeout=300)
+    mine = [p for p in psutil.process_iter(["pid"]) if _of(p, project)]
+    assert mine
+    project.aiprime("down")
+    gone, alive = psutil.wait_procs(mine, timeout=15)
+    assert alive == []
+    assert len(gone) == len(mine)
+
+
+def _of(process: psutil.Process, project: Project) -> bool:
+    try:
+        return process.environ().get("AIPRIME_HOME") == str(project.places.home)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
