@@ -1,0 +1,1 @@
+"""What several families need: no family imports another."""
