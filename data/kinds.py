@@ -79,12 +79,8 @@ def _numbers_of_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
         pass
     encoded = pc.dictionary_encode(text).unify_dictionaries().combine_chunks()
     distinct = encoded.dictionary
-    if (
-        pc.all(pc.match_substring_regex(distinct, r"^[+-]?\d*(,\d+)?$")).as_py()
-        and not pc.all(
-            pc.or_(pc.match_substring_regex(distinct, r"^[+-]?\d{1,3}(,\d{3})$"), pc.invert(pc.match_substring(distinct, ",")))
-        ).as_py()
-    ):
+    commas = pc.all(pc.match_substring_regex(distinct, r"^[+-]?\d*(,\d+)?$")).as_py()
+    if commas and not pc.all(pc.match_substring_regex(distinct, r"^[+-]?([1-9]\d{0,2},\d{3}|\d+)$")).as_py():
         return pc.cast(pc.replace_substring(text, ",", "."), pa.float64())
     parsed = pa.array(pd.to_numeric(distinct.to_pandas(), errors="coerce"), pa.float64(), from_pandas=True)
     found = pc.take(parsed, encoded.indices)

@@ -90,9 +90,12 @@ def _parquet(content: bytes, name: str) -> pa.Table:
     if not content:
         raise UserError("the file is empty", where=name, next_step="write it again, or point data.source elsewhere")
     try:
-        return pq.read_table(pa.BufferReader(content))
+        table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"not a readable Parquet file: {error}", where=name, next_step="write the file again") from error
+    if len(set(table.column_names)) < len(table.column_names):
+        raise UserError("two columns have the same name", where=name, next_step="rename one of them")
+    return table.select([column for column in table.column_names if not column.startswith("__index_level_")])  # pandas' index
 
 
 def _csv(content: bytes, name: str) -> pa.Table:
