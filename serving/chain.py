@@ -95,6 +95,10 @@ class Chain:
             retired.add(row.version)
         return None
 
+    def newest(self) -> int:
+        """The last record's sequence number."""
+        return self._connection.execute(self._head.select()).one().sequence
+
     def workloads(self) -> list[str]:
         """Every workload that was ever decided on, by name."""
         import sqlalchemy as sa

@@ -68,13 +68,15 @@ class Ledger:
         """
         if kind not in get_args(Kind) or kind == "promoted":
             raise ValueError(f"{kind!r} cannot be recorded")
-        with self._appending() as chain:
-            first = None if key is None else chain.by_key(key)
-            if first is None:
-                return chain.append(kind, workload, str(version), payload or {}, actor=actor, key=key)
-            if (first.kind, first.workload) != (kind, workload):
-                raise ValueError(f"the key {key!r} belongs to a {first.kind} record of {first.workload}")
-            return first
+        first = None if key is None else self._once(key)
+        if first is None:
+            with self._appending() as chain:
+                first = None if key is None else chain.by_key(key)  # again, now that nobody else can append
+                if first is None:
+                    return chain.append(kind, workload, str(version), payload or {}, actor=actor, key=key)
+        if (first.kind, first.workload) != (kind, workload):
+            raise ValueError(f"the key {key!r} belongs to a {first.kind} record of {first.workload}")
+        return first
 
     def promote(
         self,
@@ -116,6 +118,11 @@ class Ledger:
         with self._reading() as chain:
             return list(chain.decisions(workload, kind))
 
+    def newest(self) -> int:
+        """The sequence number of the last decision; 0 where there is none."""
+        with self._reading() as chain:
+            return chain.newest()
+
     def verify(self) -> Broken | None:
         """The first place where the chain does not hold, or None: edited, deleted, inserted, reordered, cut off."""
         from sqlalchemy.exc import DatabaseError
@@ -126,6 +133,10 @@ class Ledger:
                 return chain.first_broken((end["sequence"], end["hash"]))
         except (DatabaseError, ValueError) as error:
             return Broken(0, f"the ledger cannot be read: {error}")
+
+    def _once(self, key: str) -> Decision | None:
+        with self._reading() as chain:
+            return chain.by_key(key)
 
     @cached_property
     def _engine(self) -> sa.Engine:

@@ -46,8 +46,10 @@ def render(workload: str, version: str | int, source: Path | str, digest: str, s
         "--grpc_port": str(GRPC_PORT),
         "--digest": digest,
         "--version": str(version),
+        "--body_limit": str(section.max_body_mb << 20),
     }
-    environment = {"AIPRIME_MAX_BODY_MB": str(section.max_body_mb)} | ({"STORAGE_URI": str(source)} if remote else {})
+    # In a pod the server must be reachable from outside; the local target keeps it on loopback.
+    environment = {"AIPRIME_BIND": "0.0.0.0"} | ({"STORAGE_URI": str(source)} if remote else {})  # noqa: S104
     labels = {
         "app.kubernetes.io/managed-by": "ai-prime",
         "app.kubernetes.io/part-of": _plain(workload),

@@ -63,8 +63,8 @@ def test_the_local_target_runs_what_the_manifest_says() -> None:
     """The command is the container's, with this interpreter and the given ports; nothing else is changed."""
     manifest = render("co2", 3, Path("/models/co2/3"), DIGEST, ServeSection(max_body_mb=2))
     expected = "-m serving --model_name co2 --model_dir /models/co2/3 --http_port 1234 --grpc_port 5678"
-    assert command(manifest, 1234, 5678) == (sys.executable, *expected.split(), "--digest", DIGEST, "--version", "3")
-    assert manifests.environment(manifest) == {"AIPRIME_MAX_BODY_MB": "2"}
+    checked = ("--digest", DIGEST, "--version", "3", "--body_limit", str(2 << 20))
+    assert command(manifest, 1234, 5678) == (sys.executable, *expected.split(), *checked)
 
 
 def test_a_remote_model_is_fetched_by_kserve() -> None:

@@ -1,0 +1,138 @@
+"""The gateway's URLs. It binds to loopback: identity and limits come with a later issue, and until then nobody else may reach it.
+
+aiohttp's low-level server: its router, its middlewares and asyncio.timeout took a quarter of a request's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from data.files import write_json
+from serving import routes
+from serving.gateway import page
+from serving.gateway.completion import Completion
+from serving.gateway.inference import Call, Inference
+from serving.gateway.refusal import Refusal
+from serving.gateway.routing import Pointer
+from serving.gateway.telemetry import CONTENT_TYPE, Telemetry
+
+log = logging.getLogger("aiprime.gateway")
+_DRAIN_S = 10  # for requests in flight after SIGTERM
+_MODEL = re.compile(r"/(v1|v2)/models/([^/:]+)(|:predict|/infer|/ready)")
+
+# What of a model server may be asked from outside. Loading and unloading are not: KServe leaves both open to anyone.
+CALLS = {
+    ("v1", ":predict"): Call("POST /v1/models/{}:predict", "v1"),
+    ("v2", "/infer"): Call("POST /v2/models/{}/infer", "v2"),
+    ("v1", ""): Call("GET /v1/models/{}"),
+    ("v2", ""): Call("GET /v2/models/{}"),
+    ("v2", "/ready"): Call("GET /v2/models/{}/ready"),
+}
+
+
+class Gateway:
+    """Answers every request of one AIPRIME_HOME."""
+
+    def __init__(self, home: Path) -> None:
+        self.pointer = Pointer(home)
+        self._completion, self._telemetry = Completion(home), Telemetry()
+        self._inference = Inference(self.pointer, self._completion, self._telemetry)
+        self._own: dict[str, tuple[str, Callable[[web.BaseRequest], web.Response]]] = {
+            "/": ("GET", lambda request: page.front(request, self.pointer, self._completion)),
+            "/v2/health/live": ("GET", lambda _: _json({"live": True})),
+            "/v2/health/ready": ("GET", lambda _: _json({"ready": True})),
+            "/-/routes": ("GET", lambda _: _json(self.pointer.shown())),
+            "/-/reload": ("POST", self._reload),
+            "/metrics": ("GET", lambda _: web.Response(body=self._telemetry.text(), headers={"Content-Type": CONTENT_TYPE})),
+        }
+
+    async def __call__(self, request: web.BaseRequest) -> web.Response:
+        """One request; all errors are `{"error": ...}`."""
+        try:
+            return await self._answer(request)
+        except Refusal as refusal:
+            return refusal.response()
+        except Exception:
+            log.exception("a request failed")
+            return Refusal(500, "the gateway failed on this request; its log says why").response()
+
+    def _answer(self, request: web.BaseRequest) -> Awaitable[web.Response]:
+        path = request.rel_url.raw_path
+        asked = _MODEL.fullmatch(path)
+        call = CALLS.get((asked[1], asked[3])) if asked else None
+        if asked and call:
+            _allow(request, call.line.partition(" ")[0])
+            return self._inference.handle(request, call, asked[2])
+        if path not in self._own:
+            raise Refusal(404, f"nothing is offered at {path[:200]}")
+        method, answer = self._own[path]
+        _allow(request, method)
+        return _at_once(answer(request))
+
+    def _reload(self, request: web.BaseRequest) -> web.Response:
+        if request.remote not in {"127.0.0.1", "::1"}:
+            raise Refusal(403, "only from this machine")
+        self.pointer.refresh()
+        return _json(self.pointer.shown())
+
+
+class _Protocol(web.RequestHandler):
+    """aiohttp's, but what is not HTTP is refused in our shape too."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        response = Refusal(status, "this is not a request: " + (message or str(exc)).splitlines()[0][:200]).response()
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        unlogged: Any = None  # a line per request costs more than the request
+        return _Protocol(self, loop=asyncio.get_running_loop(), access_log=unlogged, keepalive_timeout=75)
+
+
+async def serve(home: Path, port: int) -> None:
+    """Answer on 127.0.0.1 until SIGTERM, then finish what was begun. OSError where the port is taken."""
+    told_to_end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
+    gateway = Gateway(home)
+    runner = web.ServerRunner(_Server(gateway), shutdown_timeout=_DRAIN_S)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
+    write_json(routes.address_file(home), {"url": f"http://127.0.0.1:{port}", "pid": os.getpid()})
+    log.info("the gateway answers at http://127.0.0.1:%d", port)
+    watcher = asyncio.create_task(gateway.pointer.watch())
+    await told_to_end.wait()
+    watcher.cancel()
+    with suppress(asyncio.CancelledError):
+        await watcher
+    await runner.cleanup()
+
+
+async def _at_once(response: web.Response) -> web.Response:
+    return response
+
+
+def _allow(request: web.BaseRequest, method: str) -> None:
+    if request.method != method and (request.method, method) != ("HEAD", "GET"):
+        raise Refusal(405, f"{request.method} is not offered at {request.rel_url.raw_path[:200]}; use {method}", allow=method)
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(text=json.dumps(value, ensure_ascii=False), content_type="application/json")

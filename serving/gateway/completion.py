@@ -1,0 +1,227 @@
+"""Requests that name only the entity: what the signature calls stored is filled in from the online store, the rest is left alone.
+
+A series without an entity is filled in from HOME/features/WORKLOAD/latest.json, the newest row. A value older than the workload's
+`ttl` is refused (503, `stale`), for Feast's store serves it for ever; without a ttl its age goes into a header. Never guesses: no default
+stands in for a value that is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import sqlite3
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from serving.gateway.online import OnlineStore, Row
+from serving.gateway.refusal import Refusal
+from serving.routes import Route
+from training.signature import Input, Signature
+
+log = logging.getLogger("aiprime.gateway")
+AGE_HEADER = "x-aiprime-feature-age-seconds"
+_LOCKED_S = 2.0  # a store that is being written to is waited for
+_KEPT_SIGNATURES = 1000
+
+
+class Completion:
+    """Fills requests in, for every workload of one home."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._signatures: dict[str, Signature] = {}  # by model folder, which never changes
+        self._stores: dict[str, OnlineStore] = {}
+        self._latest: dict[str, tuple[int, Row]] = {}
+
+    def needed(self, route: Route) -> bool:
+        """Whether this workload's requests may be short."""
+        signature = self.signature(route)
+        return signature is not None and bool(signature.stored)
+
+    def signature(self, route: Route) -> Signature | None:
+        """The signature of the route's model; None where its folder cannot be read."""
+        if route.model is None:
+            return None
+        if route.model not in self._signatures:
+            if len(self._signatures) >= _KEPT_SIGNATURES:
+                self._signatures.clear()
+            try:
+                self._signatures[route.model] = Signature.read(Path(route.model))
+            except (OSError, ValueError) as error:
+                log.error("%s: the signature cannot be read: %s", route.workload, error)
+                return None
+        return self._signatures[route.model]
+
+    async def complete(self, route: Route, kind: str, body: bytes, headers: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+        """The body to send on, and headers for the answer. A whole request, and one that is not understood, come back as they are."""
+        signature = self.signature(route)
+        if signature is None or "inference-header-content-length" in headers:
+            return body, {}
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return body, {}
+        rows = _v1_rows(document) if kind == "v1" else _v2_rows(document, signature)
+        filling = _Filling(self, route, signature)
+        changed = [row for row in rows or () if filling.lacks(row)]
+        if not changed:
+            return body, {}
+        for row in changed:
+            await filling.fill(row)
+        if kind == "v2":
+            document["inputs"] = _v2_inputs(document["inputs"], rows or [], filling)
+        return orjson.dumps(document), {} if filling.age_s is None else {AGE_HEADER: str(max(0, round(filling.age_s)))}
+
+    async def row(self, route: Route, signature: Signature, entity: Any) -> Row:
+        """The newest stored values; Refusal where there are none."""
+        if signature.entity is None:
+            return self._newest(route)
+        end = time.monotonic() + _LOCKED_S
+        while True:
+            try:
+                found = self.store(route.workload).read(entity)
+                break
+            except FileNotFoundError:
+                raise Refusal(503, f"{route.workload}: no features were published yet", retry_after_s=10) from None
+            except ValueError as error:
+                raise Refusal(400, f"{signature.entity} is {_shown(entity)}; expected {error}") from None
+            except sqlite3.Error as error:
+                if time.monotonic() > end:
+                    log.warning("%s: the online store cannot be read: %s", route.workload, error)
+                    raise Refusal(
+                        503, f"{route.workload}: the online store cannot be read: {error}", retry_after_s=1
+                    ) from error
+                await asyncio.sleep(0.02)
+        if found is None:
+            raise Refusal(404, f"{route.workload}: nothing is known of {signature.entity} {_shown(entity)}")
+        return found
+
+    def store(self, workload: str) -> OnlineStore:
+        """The workload's online store; FileNotFoundError where nothing was published."""
+        if workload not in self._stores:
+            self._stores[workload] = OnlineStore(self._home / "feast" / workload)
+        return self._stores[workload]
+
+    def _newest(self, route: Route) -> Row:
+        path = self._home / "features" / route.workload / "latest.json"
+        try:
+            stamp = path.stat().st_mtime_ns
+            if self._latest.get(route.workload, (0, None))[0] != stamp:
+                written = json.loads(path.read_bytes())
+                at = datetime.fromisoformat(written["time"])
+                self._latest[route.workload] = stamp, Row(at if at.tzinfo else at.replace(tzinfo=UTC), written["values"])
+        except FileNotFoundError:
+            raise Refusal(503, f"{route.workload}: no features were published yet", retry_after_s=10) from None
+        return self._latest[route.workload][1]
+
+
+class _Filling:
+    """One request's filling in: which columns, from which rows, and how old the oldest was."""
+
+    def __init__(self, completion: Completion, route: Route, signature: Signature) -> None:
+        self._completion, self._route, self._signature = completion, route, signature
+        names = {*signature.stored, *([signature.time] if signature.time else [])}
+        self.columns = [column for column in signature.inputs if column.name in names]
+        inputs = {column.name for column in signature.inputs}
+        self.key = signature.entity if signature.entity not in inputs else None  # names the row; the model does not take it
+        self.age_s: float | None = None
+
+    def lacks(self, row: dict[str, Any]) -> bool:
+        """Whether the row cannot be sent on as it is."""
+        return self.key in row or any(column.name not in row for column in self.columns)
+
+    async def fill(self, row: dict[str, Any]) -> None:
+        """Give a row what it lacks; Refusal where the store cannot."""
+        lacking = [column for column in self.columns if column.name not in row]
+        if lacking:
+            entity = self._signature.entity
+            if entity is not None and entity not in row:
+                raise Refusal(400, f"{self._route.workload}: name the {entity}, or bring every input")
+            found = await self._completion.row(self._route, self._signature, row.get(entity) if entity else None)
+            self._check_age(found, row.get(entity) if entity else None)
+            for column in lacking:
+                of_time = column.name == self._signature.time and column.name not in found.values
+                row[column.name] = self._json(column, found.at if of_time else found.values.get(column.name))
+        if self.key is not None:
+            row.pop(self.key, None)
+
+    def _check_age(self, found: Row, entity: Any) -> None:
+        age_s = time.time() - found.at.timestamp()
+        self.age_s = max(self.age_s or 0.0, age_s)
+        ttl_s = self._signature.ttl_seconds
+        if ttl_s is not None and age_s > ttl_s:
+            of = f" of {self._signature.entity} {_shown(entity)}" if self._signature.entity else ""
+            raise Refusal(
+                503, f"stale: the values{of} are {_span(age_s)} old (from {_iso(found.at)}), older than {_span(ttl_s)}"
+            )
+
+    def _json(self, column: Input, value: Any) -> Any:
+        """A stored value as a v1 instance states it."""
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            if column.nullable:
+                return None
+            raise Refusal(503, f"{self._route.workload}: the online store has no value for {column.name!r}")
+        if column.kind == "time":
+            return (
+                value
+                if isinstance(value, str)
+                else _iso(value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC))
+            )
+        return {"integer": int, "boolean": bool, "number": float}.get(column.kind, lambda same: same)(value)
+
+
+def _v1_rows(document: Any) -> list[dict[str, Any]] | None:
+    instances = document.get("instances") if isinstance(document, dict) else None
+    if isinstance(instances, list) and all(isinstance(one, dict) for one in instances):
+        return instances
+    return None
+
+
+def _v2_rows(document: Any, signature: Signature) -> list[dict[str, Any]] | None:
+    """A v2 request by rows: the names that it brings, and the entity's values, by which the others are looked up."""
+    inputs = document.get("inputs") if isinstance(document, dict) else None
+    if not isinstance(inputs, list) or not all(isinstance(one, dict) and isinstance(one.get("data"), list) for one in inputs):
+        return None
+    brought: dict[str, Any] = dict.fromkeys(str(one.get("name")) for one in inputs)
+    by = next(
+        (one for one in inputs if one.get("name") == signature.entity), inputs[0] if inputs else {"data": [None], "shape": [1]}
+    )
+    values = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in by["data"]]
+    if by.get("shape") not in ([len(values)], [len(values), 1]):
+        return None  # the model server says what is wrong
+    if signature.entity is None or signature.entity not in brought:
+        return [dict(brought) for _ in values]
+    return [brought | {signature.entity: value} for value in values]
+
+
+def _v2_inputs(given: list[Any], rows: list[dict[str, Any]], filling: _Filling) -> list[Any]:
+    brought = {one.get("name") for one in given}
+    added = [
+        {"name": c.name, "datatype": c.datatype, "shape": [len(rows)], "data": [row[c.name] for row in rows]}
+        for c in filling.columns
+        if c.name not in brought
+    ]
+    return [one for one in given if one.get("name") != filling.key or filling.key is None] + added
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _span(seconds: float) -> str:
+    for name, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,22 @@
+"""What the gateway answers when it answers no: always JSON, `{"error": ...}`, as the Open Inference Protocol has it."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+
+class Refusal(Exception):
+    """An HTTP status and what a client should know; `retry_after_s` where asking again may help, `allow` where another method does."""
+
+    def __init__(self, status: int, what: str, *, retry_after_s: int | None = None, allow: str | None = None) -> None:
+        super().__init__(what)
+        self.status, self.what = status, what
+        given = {"Retry-After": retry_after_s, "Allow": allow}
+        self._headers = {name: str(value) for name, value in given.items() if value is not None}
+
+    def response(self) -> web.Response:
+        """The answer to send."""
+        text = json.dumps({"error": self.what}, ensure_ascii=False)
+        return web.Response(status=self.status, text=text, content_type="application/json", headers=self._headers)

@@ -1,0 +1,83 @@
+"""Where each workload's traffic goes: HOME/gateway/routes.json, a projection of the ledger that the gateway reads.
+
+Replaced whole on each change. A change carries the fencing token of the promotion that it follows: one that comes late, behind a
+newer promotion, is not written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data.files import write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One workload's server; `url` is None where the workload is known and nothing of it may serve."""
+
+    workload: str
+    fence: int = 0  # the sequence number of the decision that this follows
+    version: str | None = None
+    server: str | None = None  # the program's name
+    url: str | None = None
+    grpc_url: str | None = None
+    model: str | None = None  # the model's folder: what the gateway reads the signature from
+    max_body_mb: int = 16
+    timeout_s: int = 60
+
+
+def path(home: Path) -> Path:
+    """The file of the routes."""
+    return home / "gateway" / "routes.json"
+
+
+def address_file(home: Path) -> Path:
+    """Where a running gateway notes its own URL."""
+    return home / "gateway" / "address.json"
+
+
+def read(home: Path) -> dict[str, Route]:
+    """The routes by workload; empty where there are none yet."""
+    try:
+        written = json.loads(path(home).read_bytes())
+    except FileNotFoundError:
+        return {}
+    return {one["workload"]: Route(**one) for one in written["routes"]}
+
+
+def point(home: Path, route: Route, newest: int) -> bool:
+    """Write a workload's route, durable on return; False where the one that is there follows a newer decision.
+
+    `newest` is the sequence number of the ledger's last decision: a route that follows none that exists (the ledger was restored
+    from a backup) stands in nobody's way.
+    """
+    with _changing(home) as routes:
+        current = routes.get(route.workload)
+        if current is not None and route.fence < current.fence <= newest:
+            return False
+        routes[route.workload] = route
+    return True
+
+
+def forget(home: Path, workload: str) -> None:
+    """Take a workload's route out: its URL is unknown from then on."""
+    with _changing(home) as routes:
+        routes.pop(workload, None)
+
+
+@contextmanager
+def _changing(home: Path) -> Iterator[dict[str, Route]]:
+    file = path(home)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        routes = read(home)
+        before = dict(routes)
+        yield routes
+        if routes != before or not file.exists():
+            write_json(file, {"routes": [asdict(routes[name]) for name in sorted(routes)]})
