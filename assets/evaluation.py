@@ -36,7 +36,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
 
 def _look(spec: Spec, places: Places, judged: gate.Judged) -> dict[str, Any]:
     store = places.store(spec.name) / "evaluation"
-    scores = json.loads((store / "scores.json").read_text())
+    scores = json.loads((store.parent / "scores.json").read_text())
     shown: dict[str, Any] = {
         "verdict": judged.sentence,
         "passed": judged.passed,

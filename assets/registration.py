@@ -106,7 +106,7 @@ def _log(spec: Spec, places: Places, tracking: Tracking, judged: gate.Judged) ->
             curve = pd.read_csv(store / "curves.csv")
             for name in ("train_loss", "valid_loss"):
                 tracking.log_curve(run_id, name, dict(zip(curve["step"], curve[name], strict=True)))
-    scores = _flat(json.loads((store / "evaluation" / "scores.json").read_text()))
+    scores = _flat(json.loads((store / "scores.json").read_text()))
     tracking.log_scores(run_id, scores, facts, [store / "curves.png", *sorted((store / "evaluation").glob("*.png"))])
     table, _ = read_features(places, spec.name)
     example = next(instances(table[table[SPLIT] == "holdout"].tail(1), Signature.read(store / "model")))

@@ -1,6 +1,7 @@
 """What the assets of DVC's stages share: key, group, links, versions, and the one way of bringing a stage up to date."""
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,14 @@ def declared(
 
     `stages` are DVC's stages behind the asset; their recipe is the asset's code version.
     """
-    code = dg.CodeReferencesMetadataValue(
-        code_references=[
-            dg.LocalFileCodeReference(file_path=str(HERE / file), line_number=1, label="stage"),
-            dg.LocalFileCodeReference(file_path=str(places.defs(spec.name)), line_number=1, label="workload"),
-        ]
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # code links are in beta at this version; a test holds what we use
+        code = dg.CodeReferencesMetadataValue(
+            code_references=[
+                dg.LocalFileCodeReference(file_path=str(HERE / file), line_number=1, label="stage"),
+                dg.LocalFileCodeReference(file_path=str(places.defs(spec.name)), line_number=1, label="workload"),
+            ]
+        )
     return {
         "key": key(spec, name),
         "deps": [key(spec, upstream) for upstream in after],

@@ -84,7 +84,7 @@ def model(spec: Spec, places: Places) -> None:
     """Fit the family's model on the train rows and export it; the curve and the settings are written beside it."""
     from data import versions
     from training import family as families
-    from training import search
+    from training import pictures
     from training.fit import fit
 
     store = places.store(spec.name)
@@ -95,6 +95,8 @@ def model(spec: Spec, places: Places) -> None:
     checkpoints = places.home / "checkpoints" / spec.name
     token = versions.recipe(places.root, "model", spec.name) + versions.locked(places.root, spec.name).get("features", "")
     if spec.train.search is not None:
+        from training import search
+
         settings, trials = search.search(chosen, rows, schema, spec.train, checkpoints / "search")
     prepared = chosen.prepare(rows, schema, settings, spec.train.seed)
     with _tracked(spec, places, settings) as (run_id, logger):
@@ -114,6 +116,7 @@ def model(spec: Spec, places: Places) -> None:
         writer = csv.DictWriter(file, fieldnames=["epoch", "step", "train_loss", "valid_loss"], extrasaction="ignore")
         writer.writeheader()
         writer.writerows(fitted.history)
+    (store / "curves.png").write_bytes(pictures.curves(fitted.history))
     record = {"run_id": run_id, "steps": fitted.steps, "seconds": round(fitted.seconds, 3), "best_epoch": fitted.best_epoch}
     record |= {
         "precision": fitted.precision,
@@ -132,7 +135,9 @@ def evaluation(spec: Spec, places: Places) -> None:
 
     store = places.store(spec.name)
     table, schema = read_features(places, spec.name)
-    evaluate.evaluate(store / "model", table, schema, spec.promote, store / "evaluation")
+    found = evaluate.evaluate(store / "model", table, schema, spec.promote, store / "evaluation")
+    (store / "evaluation" / "scores.json").replace(store / "scores.json")  # DVC's metric, a file of its own
+    log.info("%s: evaluation: %s", spec.name, found.comparison.sentence)
 
 
 STAGES: dict[str, Callable[[Spec, Places], None]] = {

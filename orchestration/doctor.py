@@ -97,9 +97,8 @@ def _state(places: Places) -> Iterator[Finding]:
 
 
 def _services(places: Places) -> Iterator[Finding]:
-    from serving.supervision import Supervisor
-
     from orchestration import services
+    from serving.supervision import Supervisor
 
     processes = Supervisor(places.home).status()
     if not processes:

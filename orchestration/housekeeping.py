@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from serving.deploy import LocalTarget
-
 from assets import lease
 from assets.spec import NAME, load, names
 from data import infer
@@ -14,6 +12,7 @@ from data.errors import UserError
 from data.files import write_atomically
 from data.places import Places
 from orchestration import services
+from serving.deploy import LocalTarget
 from serving.ledger import Ledger
 
 

@@ -7,13 +7,12 @@ import logging
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from serving.deploy import LocalTarget
-from serving.supervision import Supervisor
-
 from assets.spec import names, read
 from data.errors import UserError
 from data.places import Places
+from serving.deploy import LocalTarget
 from serving.ledger import Ledger
+from serving.supervision import Supervisor
 from training.signature import Signature
 
 if TYPE_CHECKING:

@@ -40,6 +40,9 @@ def run(places: Places, workload: str, until: str = "endpoint") -> Outcome:
     wanted = STAGES[: STAGES.index(until) + 1]
     if set(wanted) & {"evaluation", *SERVED}:
         services.start(places, services.CORE)
+    from data import versions
+
+    versions.initialise(places.root, places.home)
     opened = instance.get(places)
     import dagster as dg
 

@@ -13,12 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from serving.supervision import Program, Supervisor, free_port
-
 from data.errors import UserError
 from data.files import write_atomically, write_json
 from data.places import Places
 from orchestration import instance
+from serving.supervision import Program, Supervisor, free_port
 from training.tracking import ENVIRONMENT
 
 CORE = ("mlflow", "gateway")  # what a run needs
