@@ -30,7 +30,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
         )
     )
     def endpoint(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        stage_asset.lease.hold(places.home, spec.name, context.run_id)
+        stage_asset.lease.hold(places.home, spec.name, context.run.run_id)
         shown = stage_asset.as_failure(lambda: release(spec, platform))
         return dg.MaterializeResult(data_version=dg.DataVersion(str(shown["version"])), metadata=shown)
 

@@ -41,7 +41,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
         )
     )
     def registered_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        stage_asset.lease.hold(places.home, spec.name, context.run_id)
+        stage_asset.lease.hold(places.home, spec.name, context.run.run_id)
         decision = stage_asset.as_failure(lambda: register(spec, platform))
         told = decision.payload
         return dg.MaterializeResult(

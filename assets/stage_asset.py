@@ -60,7 +60,7 @@ def declared(
 
 def bring(context: Any, spec: Spec, places: Places, *stages: str) -> tuple[str, dict[str, Any]]:
     """Bring stages up to date under the workload's lease: the last one's content hash, and what a person wants to know of it."""
-    lease.hold(places.home, spec.name, context.run_id)
+    lease.hold(places.home, spec.name, context.run.run_id)
     started = time.perf_counter()
     ran = False
     for stage in stages:

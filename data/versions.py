@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 _RETRY_SECONDS = 0.25
+# no_scm: git ignores dvc.lock, for the loop rewrites it, and DVC refuses a lock that git ignores.
+SHARED = "[core]\n    analytics = false\n    check_update = false\n    no_scm = true\n"
 _in_process: ContextVar[Callable[[], None] | None] = ContextVar("stage function to run in place of the command", default=None)
 
 
@@ -209,7 +211,7 @@ def initialise(root: Path, home: Path) -> None:
     remote = Places(root=root, home=home).setting("AIPRIME_DVC_REMOTE")
     folder = root / ".dvc"
     if not (folder / "config").is_file():
-        write_atomically(folder / "config", "[core]\n    analytics = false\n    check_update = false\n")
+        write_atomically(folder / "config", SHARED)
     config, state = _local(root), home / "dvc"
     before = {name: dict(section) for name, section in config.items()}
     wanted: dict[str, dict[str, str]] = {
@@ -217,8 +219,6 @@ def initialise(root: Path, home: Path) -> None:
         "cache": {"dir": str(state / "cache")},
         'remote "storage"': {"url": remote or str(state / "remote")},
     }
-    if not (root / ".git").exists():
-        wanted["core"]["no_scm"] = "true"
     for name, values in wanted.items():
         config[name] = dict(config.get(name, {})) | values
     if {name: dict(section) for name, section in config.items()} != before:

@@ -79,11 +79,18 @@ def _failure(result: object) -> tuple[str | None, str]:
         if event.is_step_failure:
             data = event.step_failure_data
             described = data.user_failure_data.description if data.user_failure_data else None
-            said = described or (data.error.to_string() if data.error else "")
-            return event.step_key, said
+            return event.step_key, described or _unexpected(data.error)
     if not result.success:  # pyright: ignore[reportAttributeAccessIssue]
         return "run", "the run did not succeed; aiprime logs, or the Dagster UI, shows why"
     return None, ""
+
+
+def _unexpected(error: object) -> str:
+    """Our own mistake, told by its innermost cause and where it was raised; the Dagster UI has the whole trace."""
+    while getattr(error, "cause", None) is not None:
+        error = error.cause  # pyright: ignore[reportAttributeAccessIssue]
+    message, stack = getattr(error, "message", ""), getattr(error, "stack", [])
+    return f"{message.strip()}\n{''.join(stack[-4:])}" if message else "an error without a message"
 
 
 def _plain(value: object) -> object:
