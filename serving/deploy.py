@@ -120,16 +120,8 @@ class LocalTarget:
             timeout_s=manifest["spec"]["predictor"]["timeout"],
         )
         done = self._follow(route, newest)
-        if done:
-            payload = {"server": server.name, "fence": champion.sequence}
-            self._ledger.record(
-                "deployed",
-                workload,
-                champion.version,
-                payload,
-                actor="reconciler",
-                key=f"deployed:{workload}:{champion.sequence}",
-            )
+        key = f"deployed:{workload}:{champion.sequence}"  # once for each promotion, also where it is carried on later
+        self._ledger.record("deployed", workload, champion.version, {"server": server.name}, actor="local target", key=key)
         return done
 
     def _follow(self, route: Route, newest: int) -> list[str]:

@@ -1,0 +1,53 @@
+"""A model server that is up in a moment: the same command line and URLs as `python -m serving`, an answer that says who gave it.
+
+`{"instances": [{"sleep": 0.5}]}` takes that long. A model folder that holds a file `broken` ends it with that file's text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for flag in ("model_name", "model_dir", "digest", "version", "body_limit"):
+        parser.add_argument(f"--{flag}")
+    for flag in ("http_port", "grpc_port"):
+        parser.add_argument(f"--{flag}", type=int)
+    options = parser.parse_args()
+    broken = Path(options.model_dir) / "broken"
+    if broken.exists():
+        sys.exit(broken.read_text())
+    paths = {
+        f"/v1/models/{options.model_name}:predict",
+        f"/v2/models/{options.model_name}/infer",
+        f"/v2/models/{options.model_name}/ready",
+    }
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        body = b""
+        while (message := await receive()).get("type") == "http.request":
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        asked = json.loads(body or b"{}")
+        for instance in asked.get("instances", []):
+            await asyncio.sleep(instance.get("sleep", 0))
+        answer = json.dumps({"version": options.version, "pid": os.getpid(), "asked": asked}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200 if scope["path"] in paths else 404, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    uvicorn.run(app, port=options.http_port, log_level="warning", lifespan="off", loop="uvloop", http="httptools")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,388 @@
+"""The local target: what the ledger says is what serves, whatever was cut off on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.errors import UserError
+from data.files import tree_digest, write_atomically
+from serving import manifests, routes, servers
+from serving.deploy import LocalTarget
+from serving.ledger import Conflict, Ledger
+from serving.manifests import ServeSection
+from serving.servers import answer
+from serving.supervision import Program, Supervisor, free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+def until(condition: Callable[[], object], deadline_s: float = 15) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, "the deadline passed"
+        time.sleep(0.01)
+
+
+def exists(pid: int | None) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def register(home: Path, version: int, workload: str = "co2", broken: str | None = None) -> dict[str, Any]:
+    """A registered version whose server is the stand-in."""
+    folder = home / "models" / workload / str(version)
+    folder.mkdir(parents=True)
+    if broken is not None:
+        (folder / "broken").write_text(broken)
+    manifest = manifests.render(workload, version, folder, tree_digest(folder), ServeSection())
+    manifests.container_of(manifest)["command"] = ["python", "-m", "tests.serving.stand_in"]
+    write_atomically(manifests.file(home, workload, version), manifests.text(manifest))
+    return manifest
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    home = tmp_path / "home of it"
+    yield home
+    Supervisor(home).shutdown()
+
+
+@pytest.fixture
+def target(home: Path) -> LocalTarget:
+    return LocalTarget(home)
+
+
+def start_gateway(home: Path) -> str:
+    port = free_port()
+    command = (sys.executable, "-m", "serving.gateway", "--port", str(port))
+    supervisor = Supervisor(home)
+    supervisor.apply(Program(name="gateway", command=command, cwd=ROOT))
+    url = f"http://127.0.0.1:{port}"
+    supervisor.wait("gateway", lambda: answer("GET", f"{url}/v2/health/live", 1)[0] == 200)
+    return url
+
+
+def served(home: Path, workload: str = "co2") -> str | None:
+    """The version that answers at the pointer, asked over HTTP."""
+    route = routes.read(home)[workload]
+    status, body = answer("GET", f"{route.url}/v2/models/{workload}/ready", 2) if route.url else (0, b"")
+    return json.loads(body)["version"] if status == 200 else None
+
+
+def programs(home: Path) -> set[str]:
+    return {one.name for one in Supervisor(home).status() if one.name != "gateway"}
+
+
+def is_settled(home: Path, version: str | None) -> None:
+    """Serving equals the ledger: the champion answers, and nothing else of the workload runs or is recorded."""
+    names = set() if version is None else {f"co2-v{version}"}
+    assert programs(home) == set(servers.records(home)) == names
+    assert routes.read(home)["co2"].version == version
+    assert served(home) == version
+
+
+def test_a_release_serves_the_new_version_and_ends_the_old(home: Path, target: LocalTarget) -> None:
+    """After each release the champion answers at the pointer, alone, and the ledger holds the promotion and the deployment."""
+    register(home, 1)
+    register(home, 2)
+    target.release("co2", 1, expected=None, reason="the first")
+    first = routes.read(home)["co2"]
+    assert served(home) == "1"
+    promotion = target.release("co2", 2, expected=1, reason="better")
+    is_settled(home, "2")
+    assert routes.read(home)["co2"].fence == promotion.sequence > first.fence
+    kinds = [(d.kind, d.version) for d in Ledger.at(home).history("co2")]
+    assert kinds == [("promoted", "1"), ("deployed", "1"), ("promoted", "2"), ("deployed", "2")]
+    assert target.reconcile() == []  # nothing to do
+    assert len(Ledger.at(home).history()) == 4
+
+
+def test_a_version_that_cannot_serve_changes_nothing(home: Path, target: LocalTarget) -> None:
+    """A server that does not come up is reported with its log; the champion, its server and the ledger stay as they were."""
+    register(home, 1)
+    register(home, 2, broken="the graph cannot be read")
+    target.release("co2", 1, expected=None, reason="the first")
+    with pytest.raises(UserError, match="the graph cannot be read"):
+        target.release("co2", 2, expected=1, reason="better")
+    with pytest.raises(UserError, match="no manifest"):
+        target.release("co2", 3, expected=1, reason="never registered")
+    is_settled(home, "1")
+    assert Ledger.at(home).champion("co2").version == "1"  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_release_that_comes_late_is_refused(home: Path, target: LocalTarget) -> None:
+    """A promotion that expected another champion raises Conflict, and the server that was started for it is ended."""
+    for version in (1, 2, 3):
+        register(home, version)
+    target.release("co2", 1, expected=None, reason="the first")
+    target.release("co2", 2, expected=1, reason="better")
+    with pytest.raises(Conflict):
+        target.release("co2", 3, expected=1, reason="late")
+    is_settled(home, "2")
+
+
+POINTS = {
+    "the server was started": "servers.record",
+    "the promotion was recorded": "Ledger.promote",
+    "the pointer was moved": "routes.point",
+    "the old server was drained": "LocalTarget._drain",
+    "the old server was ended": "LocalTarget.stop",
+}
+CUT_OFF = """
+import os, signal, sys
+from pathlib import Path
+from serving import routes, servers
+from serving.deploy import LocalTarget
+from serving.ledger import Ledger
+holder, name = sys.argv[2].split(".")
+holder = {"servers": servers, "routes": routes, "Ledger": Ledger, "LocalTarget": LocalTarget}[holder]
+step = getattr(holder, name)
+def cut_off(*arguments, **named):
+    step(*arguments, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(holder, name, cut_off)
+LocalTarget(Path(sys.argv[1])).release("co2", 2, expected="1", reason="better")
+"""
+
+
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
+def test_a_release_that_is_cut_off_is_carried_to_its_end(home: Path, target: LocalTarget, point: str) -> None:
+    """A releasing process is killed -9 right after each step: the pointer never leads nowhere, and `reconcile` settles it."""
+    register(home, 1)
+    register(home, 2)
+    target.release("co2", 1, expected=None, reason="the first")
+    found = subprocess.run(
+        [sys.executable, "-c", CUT_OFF, str(home), point], check=False, cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == -signal.SIGKILL, found.stderr
+    assert served(home) in {"1", "2"}
+
+    target.reconcile()
+    champion = Ledger.at(home).champion("co2")
+    assert champion is not None
+    assert champion.version == ("1" if point == "servers.record" else "2")
+    is_settled(home, champion.version)
+    assert len(Ledger.at(home).history("co2", "deployed")) == int(champion.version)
+    assert target.reconcile() == []
+
+
+def test_after_everything_was_killed_the_champion_serves_again(home: Path, target: LocalTarget) -> None:
+    """After a power cut (supervisord and all servers gone) `reconcile` brings the champion back, at its old address."""
+    register(home, 1)
+    target.release("co2", 1, expected=None, reason="the first")
+    before = routes.read(home)["co2"].url
+    supervisord = int((home / "supervisor" / "supervisord.pid").read_text())
+    pid = next(one.pid for one in Supervisor(home).status())
+    os.kill(supervisord, signal.SIGKILL)
+    until(lambda: not exists(pid))
+    assert served(home) is None
+    target.reconcile()
+    is_settled(home, "1")
+    assert routes.read(home)["co2"].url == before
+
+
+def test_a_killed_model_server_is_back(home: Path, target: LocalTarget) -> None:
+    """A champion's server that is killed answers again at the same address, with nobody doing anything."""
+    register(home, 1)
+    target.release("co2", 1, expected=None, reason="the first")
+    until(lambda: Supervisor(home).status()[0].state == "RUNNING")
+    pid = Supervisor(home).status()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not exists(pid))
+    until(lambda: served(home) == "1")
+
+
+def test_a_retired_workload_serves_nothing(home: Path, target: LocalTarget) -> None:
+    """Once its champion is retired a workload has no server and no URL, and stays known."""
+    register(home, 1)
+    target.release("co2", 1, expected=None, reason="the first")
+    Ledger.at(home).record("retired", "co2", 1, {"reason": "removed by a person"})
+    target.reconcile()
+    assert programs(home) == set()
+    assert routes.read(home)["co2"].url is None
+    assert target.reconcile() == []
+
+
+def test_a_champion_that_cannot_start_leaves_the_one_before_serving(home: Path, target: LocalTarget) -> None:
+    """Where the champion's files broke after its promotion, what the pointer names serves on, and it is said."""
+    register(home, 1)
+    register(home, 2, broken="gone")
+    target.release("co2", 1, expected=None, reason="the first")
+    Ledger.at(home).promote("co2", 2, expected=1, reason="by another hand")
+    done = target.reconcile()
+    assert "version 2 cannot serve" in done[0]
+    assert done[1] == "co2: version 1 serves on"
+    assert served(home) == "1"
+
+
+def test_what_the_ledger_does_not_know_is_ended(home: Path, target: LocalTarget) -> None:
+    """A server and a route that no decision stands behind are taken away."""
+    target.boot(register(home, 7, workload="stray"))
+    Ledger.at(home).record("registered", "co2", 1)
+    target.reconcile()
+    assert programs(home) == set()
+    assert set(routes.read(home)) == {"co2"}
+
+
+def test_routes_follow_a_ledger_that_was_restored(home: Path, target: LocalTarget) -> None:
+    """Routes that are ahead of the ledger (a backup was restored) do not keep it from being followed."""
+    register(home, 1)
+    register(home, 2)
+    target.release("co2", 1, expected=None, reason="the first")
+    target.release("co2", 2, expected=1, reason="better")
+    for file in home.glob("ledger.*"):
+        file.unlink()
+    Ledger.at(home).promote("co2", 1, expected=None, reason="restored")
+    target.reconcile()
+    is_settled(home, "1")
+
+
+def test_a_scratch_server_ends_with_its_block(home: Path, target: LocalTarget) -> None:
+    """It answers inside the block, and no process and no file of it is left after, also after an exception."""
+    manifest = register(home, 1)
+    pids = []
+
+    def replay() -> None:
+        with target.scratch(manifest) as server:
+            pids.append(server.pid)
+            assert server.ready()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        replay()
+    assert not exists(pids[0])
+    assert list((home / "scratch").iterdir()) == []
+    assert not Supervisor(home).alive()
+
+
+def test_a_scratch_server_ends_with_its_owner(home: Path) -> None:
+    """When the process that booted it is killed -9, the scratch server dies too."""
+    register(home, 1)
+    code = (
+        "import sys, time; from pathlib import Path; from serving import manifests; from serving.deploy import LocalTarget\n"
+        "home = Path(sys.argv[1])\n"
+        "with LocalTarget(home).scratch(manifests.read(manifests.file(home, 'co2', 1))) as server: print(server.pid, flush=True); time.sleep(600)"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert owner.stdout is not None
+    pid = int(owner.stdout.readline())
+    owner.kill()
+    owner.wait()
+    until(lambda: not exists(pid))
+
+
+def test_a_scratch_server_that_fails_says_why(home: Path, target: LocalTarget) -> None:
+    """A candidate whose server does not come up is reported with the end of its log."""
+    with pytest.raises(UserError, match="no such operator"), target.scratch(register(home, 1, broken="no such operator")):
+        pass
+
+
+def test_ports_come_back_after_down_and_up(home: Path, target: LocalTarget) -> None:
+    """After `down` and `up` a champion has the address it had; where that port was taken meanwhile, it gets another."""
+    register(home, 1)
+    target.release("co2", 1, expected=None, reason="the first")
+    before = routes.read(home)["co2"]
+    Supervisor(home).shutdown()
+    target.reconcile()
+    assert routes.read(home)["co2"] == before
+
+    Supervisor(home).shutdown()
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(str(before.url).rpartition(":")[2])))
+        taken.listen()
+        target.reconcile()
+        assert routes.read(home)["co2"].url != before.url
+        is_settled(home, "1")
+
+
+def test_no_request_is_lost_while_versions_switch(home: Path, target: LocalTarget) -> None:
+    """Clients that never stop asking through the gateway get an answer each time, from old or new, while versions are released."""
+    url = start_gateway(home)
+    for version in (1, 2, 3, 4):
+        register(home, version)
+    target.release("co2", 1, expected=None, reason="the first")
+    stop, seen, failed = threading.Event(), set(), []
+
+    def ask() -> None:
+        import http.client
+
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+        while not stop.is_set():
+            connection.request("POST", "/v1/models/co2:predict", '{"instances": [{"sleep": 0.01}]}')
+            given = connection.getresponse()
+            body = given.read()
+            if given.status == 200:
+                seen.add((given.headers["x-aiprime-model-version"], json.loads(body)["version"]))
+            else:
+                failed.append((given.status, body))
+
+    clients = [threading.Thread(target=ask) for _ in range(8)]
+    for client in clients:
+        client.start()
+    for version in (2, 3, 4):
+        target.release("co2", version, expected=version - 1, reason="next")
+    until(lambda: ("4", "4") in seen)
+    stop.set()
+    for client in clients:
+        client.join()
+    assert failed == []
+    assert seen == {(v, v) for v in "1234"}  # the header names the version that answered
+    is_settled(home, "4")
+
+
+def test_an_old_server_is_drained_before_it_ends(home: Path, target: LocalTarget) -> None:
+    """A slow request that an old server has begun is answered by it, though the pointer has moved on."""
+    url = start_gateway(home)
+    register(home, 1)
+    register(home, 2)
+    target.release("co2", 1, expected=None, reason="the first")
+    answered: list[Any] = []
+
+    def ask() -> None:
+        import urllib.request
+
+        body = b'{"instances": [{"sleep": 1.5}]}'
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/models/co2:predict", body), timeout=20) as given:
+            answered.append(json.loads(given.read())["version"])
+
+    slow = threading.Thread(target=ask)
+    slow.start()
+    until(lambda: json.loads(answer("GET", f"{url}/-/routes", 2)[1])["servers"][0]["inflight"] == 1)
+    target.release("co2", 2, expected=1, reason="better")
+    slow.join()
+    assert answered == ["1"]
+    is_settled(home, "2")
+
+
+@pytest.mark.slow
+def test_the_real_model_server_is_released(home: Path, target: LocalTarget) -> None:
+    """The reference model, served by `python -m serving` from its manifest, answers through the gateway."""
+    folder = ROOT / "benchmarks" / "reference_model"
+    manifest = manifests.render("reference", 1, folder, tree_digest(folder), ServeSection())
+    write_atomically(manifests.file(home, "reference", 1), manifests.text(manifest))
+    url = start_gateway(home)
+    target.release("reference", 1, expected=None, reason="the first")
+    status, body = answer("GET", f"{url}/v2/models/reference", 5)
+    assert (status, json.loads(body)["name"]) == (200, "reference")
+
+    other = manifests.render("reference", 2, folder, "0" * 64, ServeSection())
+    write_atomically(manifests.file(home, "reference", 2), manifests.text(other))
+    with pytest.raises(UserError, match="not the ones"):
+        target.release("reference", 2, expected=1, reason="tampered")
+    assert answer("GET", f"{url}/v2/models/reference/ready", 5)[0] == 200
