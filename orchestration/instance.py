@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SETTINGS = """\
 # Written by aiprime; edited by hand it is written again. Why each line: docs/decisions/0003-dagster-that-recovers.md
 telemetry: {enabled: false}
+nux: {enabled: false}
 run_launcher: {module: orchestration.launcher, class: ProcessLauncher}
 run_coordinator: {module: dagster._core.run_coordinator.queued_run_coordinator, class: QueuedRunCoordinator}
 concurrency:

@@ -34,7 +34,9 @@ class Project:
     def python(self, *arguments: str, timeout: float = 240, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run this interpreter in the copy."""
         command = [sys.executable, *arguments]
-        done = subprocess.run(command, cwd=self.places.root, env=self.env, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, cwd=self.places.root, env=self.env, capture_output=True, text=True, timeout=timeout, check=False
+        )
         assert not check or done.returncode == 0, f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

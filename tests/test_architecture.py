@@ -15,7 +15,9 @@ HEAVY = ("torch", "lightning", "mlflow", "feast", "great_expectations", "kserve"
 
 def test_imports_point_down():
     """Every import contract of pyproject.toml is kept."""
-    done = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -40,7 +42,14 @@ def test_every_module_says_what_it_is(path: Path):
 
 def test_nothing_that_is_loaded_can_run_code():
     """No pickle, joblib or unrestricted torch.load stands on any path of the product."""
-    forbidden = ("import pickle", "import joblib", "import cloudpickle", "weights_only=False", "allow_pickle=True", "import dill")
+    forbidden = (
+        "import pickle",
+        "import joblib",
+        "import cloudpickle",
+        "weights_only=False",
+        "allow_pickle=True",
+        "import dill",
+    )
     found = [f"{path}: {word}" for path in SOURCES for word in forbidden if word in path.read_text()]
     assert found == []
 

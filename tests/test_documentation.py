@@ -35,7 +35,9 @@ def test_the_tree_in_the_readme_is_the_real_one():
     assert block
     named = [line.split()[0] for line in block[1].splitlines() if line and not line.startswith(" ")]
     assert [name for name in named if not (ROOT / name).exists()] == []
-    folders = {f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".") and "egg" not in path.name}
+    folders = {
+        f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".") and "egg" not in path.name
+    }
     assert folders <= set(named)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-STAGES = '''
+STAGES = """
 import hashlib, json, os, sys
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def run(root, stage, workload):
 
 if __name__ == "__main__":
     run(Path.cwd(), sys.argv[1], sys.argv[2])
-'''
+"""
 
 DEFS = """type: assets.Workload
 attributes:

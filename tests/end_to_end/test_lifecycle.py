@@ -7,11 +7,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.conftest import Project, make_project
+from tests.end_to_end.browser import browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lifecycle"), pytest.mark.timeout(600)]
 
@@ -98,7 +100,9 @@ def test_a_refused_candidate_leaves_the_champion(lived: Project):
     defs = lived.places.defs("co2")
     good = defs.read_text()
     try:
-        defs.write_text(good.replace("train: {", "train: {max_steps: 2, ").replace("train: {max_steps: 2, }", "train: {max_steps: 2}"))
+        defs.write_text(
+            good.replace("train: {", "train: {max_steps: 2, ").replace("train: {max_steps: 2, }", "train: {max_steps: 2}")
+        )
         assert defs.read_text() != good
         outcome = lived.json("run", "co2", "--json")
         assert outcome["stages"]["evaluation"]["passed"] is False
@@ -107,6 +111,27 @@ def test_a_refused_candidate_leaves_the_champion(lived: Project):
     assert lived.json("workloads", "--json") == before
     assert ask(lived, "co2", {"station": "mauna-loa"})
     lived.aiprime("run", "co2")
+
+
+def test_the_ui_shows_the_graph_and_green_checks(lived: Project, tmp_path: Path):
+    """In a browser the Dagster UI shows the workload's graph, and the dataset's checks passed."""
+    printed = lived.aiprime("up").stdout
+    url = lived.json("status", "--json")["urls"]["dagster"]
+    assert url in printed
+    assert "curl" in printed
+    with browser(tmp_path) as page:
+        page.get(f"{url}/locations/__repository__@aiprime/asset-groups/co2/lineage")
+        _wait_for(page, "dataset", "features", "model", "evaluation", "registered_model", "endpoint")
+        page.get(f"{url}/assets/co2/dataset?view=checks")
+        _wait_for(page, "schema", "expectations", "Succeeded")
+        assert "Failed" not in page.find_element("tag name", "body").text
+
+
+def _wait_for(page: Any, *words: str) -> None:
+    deadline = time.monotonic() + 40
+    while missing := [word for word in words if word not in page.find_element("tag name", "body").text]:
+        assert time.monotonic() < deadline, f"not on {page.current_url}: {missing}"
+        time.sleep(0.2)
 
 
 def test_doctor_finds_nothing_bad(lived: Project):

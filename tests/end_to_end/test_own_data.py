@@ -66,7 +66,9 @@ def shops(rng: np.random.Generator) -> pd.DataFrame:
     parts = []
     for shop, level in (("north", 100), ("south", 60), ("östlich", 30)):
         weekly = 1 + 0.3 * np.sin(2 * np.pi * days.dayofweek.to_numpy() / 7)
-        parts.append(pd.DataFrame({"day": days, "shop": shop, "sales": (level * weekly + rng.normal(0, 3, len(days))).round(1)}))
+        parts.append(
+            pd.DataFrame({"day": days, "shop": shop, "sales": (level * weekly + rng.normal(0, 3, len(days))).round(1)})
+        )
     return pd.concat(parts)
 
 

@@ -9,7 +9,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def aiprime(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "orchestration.cli", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "orchestration.cli", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
 
 
 def test_help_is_quick_and_names_every_command():

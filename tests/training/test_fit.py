@@ -52,6 +52,14 @@ def test_the_curve_has_a_row_per_epoch(tmp_path):
     assert seen[-1]["train_loss"] < seen[0]["train_loss"]
 
 
+@pytest.mark.parametrize(("budget", "steps"), [(3, [3]), (7, [5, 7]), (10, [5, 10])])
+def test_a_budget_that_ends_within_an_epoch_is_validated(tmp_path, budget, steps):
+    """The step budget is kept to the step, and the weights at its end are validated like any others."""
+    result, _ = run(tmp_path, prepared(max_steps=budget))
+    assert [row["step"] for row in result.history] == steps
+    assert len({row["valid_loss"] for row in result.history}) == len(steps)
+
+
 def test_the_same_seed_gives_the_same_weights(tmp_path):
     """Two fits from one seed end bit-equal; another seed ends elsewhere."""
     first, again, other = run(tmp_path)[1], run(tmp_path)[1], run(tmp_path, seed=1)[1]
