@@ -86,7 +86,9 @@ def overhead(project: Project) -> None:
         "plain calls (data read from what DVC wrote)": ("-c", STAGES, "plain"),
         "aiprime run --until model": ("-m", "orchestration.cli", "run", "co2", "--until", "model"),
     }.items():
-        rows.append([name, *[median(column) for column in zip(*[timed(project, *arguments) for _ in range(ROUNDS)], strict=True)]])
+        rows.append(
+            [name, *[median(column) for column in zip(*[timed(project, *arguments) for _ in range(ROUNDS)], strict=True)]]
+        )
     said("What orchestration adds", ["", "wall s", "CPU s", "peak MB"], rows)
 
 

@@ -29,32 +29,49 @@ def main() -> None:
 def verify(folder: Path, digest: str | None) -> None:
     """UserError where `folder` is no folder, or its files are not those that `digest` names. Nothing of it is parsed."""
     if not folder.is_dir():
-        raise UserError("there is no such model folder", where=str(folder), next_step="give --model_dir an exported model's folder")
+        raise UserError(
+            "there is no such model folder", where=str(folder), next_step="give --model_dir an exported model's folder"
+        )
     try:
         found = tree_digest(folder)
     except ValueError as error:
         raise UserError(str(error), next_step="export the model again") from error
     if digest is not None and found != digest:
-        raise UserError(f"the model's files are not the ones that were asked for: {found} instead of {digest}", where=str(folder), next_step="restore the folder, or register the model again")
+        raise UserError(
+            f"the model's files are not the ones that were asked for: {found} instead of {digest}",
+            where=str(folder),
+            next_step="restore the folder, or register the model again",
+        )
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m serving", description="Serve one exported model over KServe's v1 and v2 protocols.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m serving", description="Serve one exported model over KServe's v1 and v2 protocols.", allow_abbrev=False
+    )
     parser.add_argument("--model_name", required=True, help="the name in the URLs")
     parser.add_argument("--model_dir", required=True, type=Path, help="the exported folder: model.json and model.onnx")
     parser.add_argument("--http_port", type=int, default=8080)
     parser.add_argument("--grpc_port", type=int, default=8081, help="0: no gRPC")
     parser.add_argument("--digest", help="the folder's digest; the server refuses to start where it differs")
     parser.add_argument("--version", help="the version in answers and in /v2/models/NAME/versions/VERSION")
-    parser.add_argument("--body_limit", type=int, default=64 << 20, metavar="BYTES", help="a larger request is a 413 (default: 64 MB)")
-    parser.add_argument("--leaving_seconds", type=float, default=0.3, help="after SIGTERM: not ready, but still answering (default: 0.3)")
-    parser.add_argument("--stock_routes", action="store_true", help="KServe's own routes instead of the short one, to compare with")
+    parser.add_argument(
+        "--body_limit", type=int, default=64 << 20, metavar="BYTES", help="a larger request is a 413 (default: 64 MB)"
+    )
+    parser.add_argument(
+        "--leaving_seconds", type=float, default=0.3, help="after SIGTERM: not ready, but still answering (default: 0.3)"
+    )
+    parser.add_argument(
+        "--stock_routes", action="store_true", help="KServe's own routes instead of the short one, to compare with"
+    )
     return parser.parse_args()
 
 
 def _serve(options: argparse.Namespace) -> None:
     sys.argv[1:] = []  # kserve parses them when it is imported
-    for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR"):  # feast sets them in its process; kserve dies where the folder is gone
+    for name in (
+        "PROMETHEUS_MULTIPROC_DIR",
+        "PROMETHEUS_MULTIPROCESS_DIR",
+    ):  # feast sets them in its process; kserve dies where the folder is gone
         os.environ.pop(name, None)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # kserve's choice, said on each start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -14,10 +14,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 import uvicorn
 import uvloop
 from kserve import ModelServer  # noqa: TID253  (this module exists only in the server's process)
+from kserve.model_server import app  # noqa: TID253
+from kserve.protocol.grpc.servicer import InferenceServicer  # noqa: TID253
 from kserve.protocol.rest.server import RESTServer  # noqa: TID253
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -26,7 +27,7 @@ from data.errors import UserError
 from serving.inference.dataplane import ReadyDataPlane
 from serving.inference.drain import Drain
 from serving.inference.model import OnnxModel
-from serving.inference.remote_calls import RemoteCalls
+from serving.inference.remote_calls import RemoteCalls, Servicer
 from serving.inference.route import InferenceRoute
 
 log = logging.getLogger("aiprime.serving")
@@ -81,7 +82,11 @@ class Server(ModelServer):
 
     def __init__(self, model: OnnxModel, settings: Settings) -> None:
         super().__init__(
-            http_port=settings.http_port, grpc_port=settings.grpc_port, workers=1, enable_latency_logging=settings.stock_routes, grace_period=settings.grace_seconds
+            http_port=settings.http_port,
+            grpc_port=settings.grpc_port,
+            workers=1,
+            enable_latency_logging=settings.stock_routes,
+            grace_period=settings.grace_seconds,
         )
         self._settings, self._model = settings, model
         self._drain = Drain()
@@ -98,7 +103,8 @@ class Server(ModelServer):
         listening = bound(settings.bind, settings.http_port)
         calls = None
         if settings.grpc_port:
-            calls = RemoteCalls(self.dataplane, self._model, settings.body_limit)
+            stock = InferenceServicer(self.dataplane, self.model_repository_extension)
+            calls = RemoteCalls(stock if settings.stock_routes else Servicer(self.dataplane, self._model), settings.body_limit)
             await calls.begin(settings.bind, settings.grpc_port)
         config = uvicorn.Config(
             self._application(),
@@ -116,8 +122,6 @@ class Server(ModelServer):
 
     def _application(self) -> Any:
         """KServe's application behind the short route."""
-        from kserve.model_server import app  # noqa: TID253
-
         stock = RESTServer("", self.dataplane, self.model_repository_extension, self.http_port)
         if self._settings.stock_routes:
             stock.create_application()
@@ -128,8 +132,7 @@ class Server(ModelServer):
         return InferenceRoute(app, self._model, self._drain, self._settings.body_limit)
 
 
-async def _as_error(_: Any, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
+async def _as_error(_: Any, error: Any) -> JSONResponse:
     return JSONResponse({"error": error.detail}, error.status_code)
 
 
@@ -142,5 +145,7 @@ def bound(host: str, port: int) -> socket.socket:
         holding.bind((host, port))
     except OSError as error:
         holding.close()
-        raise UserError(f"cannot listen on {host}:{port}: {error.strerror}", next_step="choose another port with --http_port") from error
+        raise UserError(
+            f"cannot listen on {host}:{port}: {error.strerror}", next_step="choose another port with --http_port"
+        ) from error
     return holding

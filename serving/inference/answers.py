@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import takewhile
+from math import prod
 from typing import Any
 
 import numpy as np
 import orjson
 
-from serving.inference.columns import EPOCH
-from serving.inference.requests import LABEL, Batch
+from serving.inference.batch import LABEL, Batch
+from serving.inference.texts import EPOCH
 from training.signature import MISSING_TIME, Signature
 
 
@@ -25,7 +27,8 @@ class Answers:
         self._classes = np.array(signature.classes, object)
         self._probabilities = self._names.index("probabilities") if signature.task == "classification" else None
         self._levels = [str(level) for level in signature.quantile_levels]
-        self._input_names = [column.name for column in signature.inputs]
+        self._time = next((c.tensor for c in signature.inputs if c.name == signature.time), None)
+        self._time_at = sum(prod(c.shape) for c in takewhile(lambda c: c.name != signature.time, signature.inputs))
         self.parameters = {} if version is None else {"model_version": version}
 
     def tensors(self, results: Sequence[np.ndarray], batch: Batch) -> Iterator[tuple[str, str, np.ndarray, bool | None]]:
@@ -66,7 +69,10 @@ class Answers:
         elif self.signature.horizons:
             predictions = list(self._forecast(found, self._times(batch)))
         else:
-            predictions = [{"prediction": p, **self._quantiles(q)} for p, q in zip(found["prediction"], found.get("quantiles") or [None] * batch.rows, strict=True)]
+            predictions = [
+                {"prediction": p, **self._quantiles(q)}
+                for p, q in zip(found["prediction"], found.get("quantiles") or [None] * batch.rows, strict=True)
+            ]
         return {"predictions": predictions} | self.parameters
 
     def _classified(self, probabilities: list[list[float]]) -> Iterator[dict[str, Any]]:
@@ -77,7 +83,10 @@ class Answers:
     def _forecast(self, found: dict[str, list[Any]], times: Sequence[int | None]) -> Iterator[dict[str, Any]]:
         horizons, step = self.signature.horizons, self.signature.step_seconds or 0
         for row, since in enumerate(times):
-            predictions, quantiles = found["prediction"][row], found["quantiles"][row] if "quantiles" in found else [None] * len(horizons)
+            predictions, quantiles = (
+                found["prediction"][row],
+                found["quantiles"][row] if "quantiles" in found else [None] * len(horizons),
+            )
             yield {
                 "forecast": [
                     {"horizon": h, "time": _iso(since, h * step), "prediction": p, **self._quantiles(q)}
@@ -90,12 +99,9 @@ class Answers:
 
     def _times(self, batch: Batch) -> Sequence[int | None]:
         """Each row's time up to which values are known, in seconds since 1970."""
-        if self.signature.time is None or self.signature.step_seconds is None:
+        if self._time is None or self.signature.step_seconds is None:
             return [None] * batch.rows
-        index = self._input_names.index(self.signature.time)
-        if batch.row is not None:
-            return [batch.row[index]]
-        return batch.feeds[self.signature.inputs[index].tensor].tolist()
+        return [batch.row[self._time_at]] if batch.row is not None else batch.feeds[self._time].tolist()
 
 
 def values(array: np.ndarray) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.inference.requests import LABEL
+from serving.inference.batch import LABEL
 from training.signature import Signature
 
 PLATFORM = "onnxruntime_onnx"
@@ -22,7 +22,8 @@ def model_metadata(signature: Signature, name: str, version: str | None) -> dict
                 "name": column.name,
                 "datatype": column.datatype,
                 "shape": [-1, *column.shape],
-                "parameters": {"kind": column.kind, "nullable": column.nullable} | ({"format": FORMATS[column.kind]} if column.kind in FORMATS else {}),
+                "parameters": {"kind": column.kind, "nullable": column.nullable}
+                | ({"format": FORMATS[column.kind]} if column.kind in FORMATS else {}),
             }
             for column in signature.inputs
         ],
@@ -38,13 +39,29 @@ def input_types(signature: Signature) -> list[dict[str, Any]]:
 
 def output_types(signature: Signature) -> list[dict[str, Any]]:
     """The outputs, with the label that the server adds for classification."""
-    outputs: list[dict[str, Any]] = [{"name": o.name, "datatype": o.datatype, "shape": [-1, *o.shape]} for o in signature.outputs]
+    outputs: list[dict[str, Any]] = [
+        {"name": o.name, "datatype": o.datatype, "shape": [-1, *o.shape]} for o in signature.outputs
+    ]
     return outputs + ([{"name": LABEL, "datatype": "BYTES", "shape": [-1]}] if signature.task == "classification" else [])
 
 
 def _parameters(signature: Signature) -> dict[str, Any]:
     stated = signature.model_dump(
         mode="json",
-        include={"workload", "family", "task", "target", "classes", "horizons", "step_seconds", "quantile_levels", "entity", "time", "stored", "known", "ttl_seconds"},
+        include={
+            "workload",
+            "family",
+            "task",
+            "target",
+            "classes",
+            "horizons",
+            "step_seconds",
+            "quantile_levels",
+            "entity",
+            "time",
+            "stored",
+            "known",
+            "ttl_seconds",
+        },
     )
     return {key: value for key, value in stated.items() if value not in (None, [])}

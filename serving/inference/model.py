@@ -18,10 +18,11 @@ from kserve.protocol.infer_type import RequestedOutput  # noqa: TID253
 
 from data.errors import UserError
 from serving.inference.answers import Answers
+from serving.inference.batch import Batch
 from serving.inference.columns import InvalidRequest
 from serving.inference.metadata import input_types, output_types
-from serving.inference.requests import Batch, Requests
-from serving.inference.session import ModelFailure, Session
+from serving.inference.requests import Requests
+from serving.inference.session import Session
 from training.signature import MODEL_JSON, Signature
 
 FAILED = "the model failed on this request; the server's log says why"
@@ -36,7 +37,9 @@ class OnnxModel(kserve.Model):
         try:
             self.signature = Signature.read(folder)
         except (OSError, ValueError) as error:
-            raise UserError(f"{MODEL_JSON} does not read: {error}", where=str(folder), next_step="export the model again") from error
+            raise UserError(
+                f"{MODEL_JSON} does not read: {error}", where=str(folder), next_step="export the model again"
+            ) from error
         self.session = Session(folder, self.signature)
         self.requests = Requests(self.signature)
         self.answers = Answers(self.signature, name, version)
@@ -44,7 +47,9 @@ class OnnxModel(kserve.Model):
         self._timings = tuple(histogram.labels(**labels) for histogram in (PRE_HIST_TIME, PREDICT_HIST_TIME, POST_HIST_TIME))
         self.ready = True
 
-    async def __call__(self, body: Any, headers: dict[str, str] | None = None, verb: InferenceVerb = InferenceVerb.PREDICT) -> Any:
+    async def __call__(
+        self, body: Any, headers: dict[str, str] | None = None, verb: InferenceVerb = InferenceVerb.PREDICT
+    ) -> Any:
         """KServe's Model.__call__ for predict, with the same three metrics and without its inspection of each method on each call."""
         if verb is not InferenceVerb.PREDICT or self.enable_latency_logging:
             return await super().__call__(body, headers, verb)
@@ -65,12 +70,16 @@ class OnnxModel(kserve.Model):
         finally:
             postprocess.observe(perf_counter() - started)
 
-    def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Batch:
+    def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
         """Read the request; InvalidInput (400) says what was expected."""
         if type(payload) is Batch:
             return payload
         try:
-            batch = self.requests.infer_request(payload) if isinstance(payload, kserve.InferRequest) else self.requests.instances(payload)
+            batch = (
+                self.requests.infer_request(payload)
+                if isinstance(payload, kserve.InferRequest)
+                else self.requests.instances(payload)
+            )
         except InvalidRequest as error:
             raise InvalidInput(str(error)) from None
         if batch.version not in (None, self.version):
@@ -81,7 +90,9 @@ class OnnxModel(kserve.Model):
         """Requests are validated against the signature in preprocess."""
         return payload
 
-    async def predict(self, payload: Batch, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None) -> Any:
+    async def predict(
+        self, payload: Any, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
+    ) -> Any:
         """Small batches inline, which is quickest; big ones on a thread, so that the event loop keeps answering."""
         if payload.row is not None:
             return self.session.run_row(payload.row), payload
@@ -89,7 +100,9 @@ class OnnxModel(kserve.Model):
             return self.session.run(payload.feeds), payload
         return await asyncio.get_running_loop().run_in_executor(None, self.session.run, payload.feeds), payload
 
-    def postprocess(self, result: Any, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None) -> Any:
+    def postprocess(
+        self, result: Any, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
+    ) -> Any:
         """The answer: a dict for v1, an InferResponse for an InferRequest; results as they are for the short route, which writes them."""
         results, batch = result
         if batch.protocol == "v1":
@@ -98,8 +111,12 @@ class OnnxModel(kserve.Model):
             return results
         outputs, wanted = [], []
         for name, datatype, array, binary in self.answers.tensors(results, batch):
-            data = array if batch.raw or batch.protocol == "rest" else array.ravel().tolist()
-            outputs.append(kserve.InferOutput(name, list(array.shape), datatype, data))
+            output = kserve.InferOutput(name, list(array.shape), datatype)
+            if batch.protocol == "grpc" and batch.binary:
+                output.set_data_from_numpy(array)
+            else:
+                output.data = array if batch.protocol == "rest" else array.ravel().tolist()
+            outputs.append(output)
             wanted.append(RequestedOutput(name, None if binary is None else {"binary_data": binary}))
         return kserve.InferResponse(
             response_id=self.answers.id(batch),

@@ -49,7 +49,10 @@ class InferenceRoute:
         self._app, self._model, self._drain, self._limit = app, model, drain, body_limit
         v2, version = f"/v2/models/{model.name}", model.version
         metadata = orjson.dumps(model_metadata(model.signature, model.name, version))
-        self._infer: dict[str, Callable[..., Awaitable[tuple[bytes, int | None]]]] = {f"/v1/models/{model.name}:predict": self._v1, f"{v2}/infer": self._v2}
+        self._infer: dict[str, Callable[..., Awaitable[tuple[bytes, int | None]]]] = {
+            f"/v1/models/{model.name}:predict": self._v1,
+            f"{v2}/infer": self._v2,
+        }
         self._metadata = {v2: metadata}
         self._aliases: dict[str, str] = {}
         if version is not None:
@@ -73,7 +76,9 @@ class InferenceRoute:
         except Refused as refused:
             await self._error(send, refused.status, str(refused), *refused.headers)
 
-    async def _answer(self, infer: Callable[..., Awaitable[tuple[bytes, int | None]]], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, infer: Callable[..., Awaitable[tuple[bytes, int | None]]], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         headers = dict(scope["headers"])
         message = await receive()
         body = message.get("body", b"")

@@ -1,21 +1,25 @@
-"""The short way for one row, which is most traffic: its values in input order, or None where the careful way must look.
+"""The short way for one row, which is most traffic: its values flat, in input order, or None where the careful way must look.
 
 It takes only what needs no thought and refuses nothing: requests.py reads again whatever it leaves, and answers or explains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import nan
 from operator import itemgetter
 from typing import Any
 
-from serving.inference.columns import BooleanReader, IntegerReader, NumberReader, Reader, TextReader, TimeReader, epoch_seconds
+from serving.inference.columns import Reader
+from serving.inference.numbers import BooleanReader, ImageReader, IntegerReader, NumberReader
+from serving.inference.texts import TextReader, TimeReader, epoch_seconds
 from training.signature import MISSING_TIME
 
 NUMBERS = frozenset({int, float})
 SHAPES = ([1], [1, 1])
 UNSET = object()
+LARGEST_FP32 = 3.4028234e38
 
 
 class CarefulWay(Exception):
@@ -23,49 +27,72 @@ class CarefulWay(Exception):
 
 
 class RowReader:
-    """Built from a model's readers. Models with images, or with numbers that are checked further, have no short way."""
+    """Built from a model's readers. A model with columns that are checked further has no short way, and one with images none in v1."""
 
     def __init__(self, readers: list[Reader]) -> None:
         cells = [_cell(r) for r in readers]
         self.possible = None not in cells
+        self.scalar = self.possible and not any(r.row_shape for r in readers)
         self.count = len(readers)
         self.plain = all(cell is _number for cell in cells)
         self.cells = cells
-        self.known = {r.name: (index, r.datatype, cell) for index, (r, cell) in enumerate(zip(readers, cells, strict=True))}
+        starts = [0, *accumulate(r.row_size for r in readers)]
+        self.size = starts[-1]
+        self.known = {
+            r.name: (at, r.row_size, r.datatype, ([1, *r.row_shape],) if r.row_shape else SHAPES, cell)
+            for at, r, cell in zip(starts[:-1], readers, cells, strict=True)
+        }
         names = [r.name for r in readers]
-        self.pick: Callable[[Any], tuple[Any, ...]] = itemgetter(*names) if len(names) > 1 else lambda instance: (instance[names[0]],)
+        self.pick: Callable[[Any], tuple[Any, ...]] = (
+            itemgetter(*names) if len(names) > 1 else lambda instance: (instance[names[0]],)
+        )
 
-    def instance(self, instance: Any) -> tuple[Any, ...] | None:
+    def instance(self, instance: Any) -> Sequence[Any] | None:
         """A v1 object's values."""
-        if not self.possible or type(instance) is not dict or len(instance) != self.count:
+        if not self.scalar or type(instance) is not dict or len(instance) != self.count:
             return None
         try:
             values = self.pick(instance)
             if self.plain:
                 return values if NUMBERS.issuperset(map(type, values)) else None
-            return tuple([cell(value) for cell, value in zip(self.cells, values, strict=True)])  # pyright: ignore[reportOptionalCall]
+            return [cell(value) for cell, value in zip(self.cells, values, strict=True)]  # pyright: ignore[reportOptionalCall]
         except (KeyError, CarefulWay):
             return None
 
-    def tensors(self, inputs: list[Any]) -> tuple[Any, ...] | None:
+    def tensors(self, inputs: list[Any]) -> Sequence[Any] | None:
         """The values of v2 tensors in JSON."""
         if not self.possible or len(inputs) != self.count:
             return None
-        row: list[Any] = [UNSET] * self.count
+        row: list[Any] = [UNSET] * self.size
         known = self.known
         try:
             for tensor in inputs:
-                index, datatype, cell = known[tensor["name"]]
+                at, size, expected, shapes, cell = known[tensor["name"]]
                 data, shape = tensor["data"], tensor["shape"]
-                if tensor["datatype"] != datatype or shape not in SHAPES or type(data) is not list or len(tensor) != 4:
+                if (
+                    tensor["datatype"] != expected
+                    or shape not in shapes
+                    or type(data) is not list
+                    or len(data) != size
+                    or len(tensor) != 4
+                ):
                     return None
                 if type(shape[0]) is not int or type(shape[-1]) is not int:  # true equals 1
                     return None
-                (value,) = data
-                row[index] = value if type(value) is float and cell is _number else cell(value)  # pyright: ignore[reportOptionalCall]
-        except (KeyError, TypeError, ValueError, CarefulWay):
+                if cell is _vector:
+                    row[at : at + size] = _vector(data)
+                else:
+                    value = data[0]
+                    row[at] = value if type(value) is float and cell is _number else cell(value)  # pyright: ignore[reportOptionalCall]
+        except (KeyError, TypeError, CarefulWay):
             return None
-        return None if UNSET in row else tuple(row)
+        return None if UNSET in row else row
+
+
+def _vector(data: list[Any]) -> list[Any]:
+    if NUMBERS.issuperset(map(type, data)) and min(data) >= -LARGEST_FP32 and max(data) <= LARGEST_FP32:
+        return data
+    raise CarefulWay
 
 
 def _number(value: Any) -> float:
@@ -119,6 +146,7 @@ _CELLS = {
     (TextReader, True): _text_or_null,
     (TimeReader, False): _time,
     (TimeReader, True): _time_or_null,
+    (ImageReader, False): _vector,
 }
 
 

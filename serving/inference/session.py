@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,24 @@ from data.errors import UserError
 from training.signature import MODEL_ONNX, Input, Signature
 
 INLINE_SECONDS = 0.001  # what one call may hold the event loop
-PROBED_ROWS = 64
-DTYPES = {"FP64": np.dtype("f8"), "FP32": np.dtype("f4"), "INT64": np.dtype("i8"), "INT32": np.dtype("i4"), "BOOL": np.dtype("?"), "BYTES": np.dtype("O")}
-ELEMENTS = {"double": np.dtype("f8"), "int64": np.dtype("i8"), "bool": np.dtype("?"), "float": np.dtype("f4"), "string": np.dtype("O")}
+PROBED_ROWS = 64, 1024
+INLINE_ROWS = 16_384  # at most: real rows may cost more than neutral ones
+FEW = 32
+DTYPES = {
+    "FP64": np.dtype("f8"),
+    "FP32": np.dtype("f4"),
+    "INT64": np.dtype("i8"),
+    "INT32": np.dtype("i4"),
+    "BOOL": np.dtype("?"),
+    "BYTES": np.dtype("O"),
+}
+ELEMENTS = {
+    "double": np.dtype("f8"),
+    "int64": np.dtype("i8"),
+    "bool": np.dtype("?"),
+    "float": np.dtype("f4"),
+    "string": np.dtype("O"),
+}
 
 
 class ModelFailure(RuntimeError):
@@ -36,14 +51,16 @@ class Session:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(str(folder / MODEL_ONNX), options, providers=["CPUExecutionProvider"])
+            self._session: Any = ort.InferenceSession(str(folder / MODEL_ONNX), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise UserError(f"{MODEL_ONNX} does not load: {error}", where=str(folder), next_step="export the model again") from error
+            raise UserError(
+                f"{MODEL_ONNX} does not load: {error}", where=str(folder), next_step="export the model again"
+            ) from error
         self.signature = signature
         self._check(folder)
         self._names = [output.tensor for output in signature.outputs]
         self._forms = [(DTYPES[output.datatype], output.shape) for output in signature.outputs]
-        self._one_row = None if any(c.shape for c in signature.inputs) else _Row(self._session, signature.inputs, self._names)
+        self._one_row = _Row(self._session, signature.inputs, self._names)
         self.inline_rows = self._probe(folder)
 
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -56,8 +73,7 @@ class Session:
         return self._declared(found, rows)
 
     def run_row(self, row: Sequence[Any]) -> list[np.ndarray]:
-        """The same for one row, given as values in the inputs' order, already what the graph takes."""
-        assert self._one_row is not None, "models with images have no short way"
+        """The same for one row, given as flat values in the inputs' order, already what the graph takes."""
         try:
             found = self._one_row.run(row)
         except Exception as error:
@@ -71,7 +87,7 @@ class Session:
                 array = array.reshape(rows, *shape)  # noqa: PLW2901  (a graph may keep [N, 1] for a scalar)
             if array.dtype != dtype:
                 array = array.astype(dtype)  # noqa: PLW2901
-            if array.dtype.kind == "f" and not isfinite(array.sum()) and not np.isfinite(array).all():
+            if dtype.kind == "f" and not _finite(array):
                 raise ModelFailure("an output is not finite")
             results.append(array)
         return results
@@ -89,19 +105,28 @@ class Session:
             )
 
     def _probe(self, folder: Path) -> int:
-        """Run the graph once on neutral rows, so that a broken one never becomes ready, and count the rows of INLINE_SECONDS."""
+        """Run the graph on neutral rows, so that a broken one never becomes ready, and find how many rows take INLINE_SECONDS."""
         try:
-            feeds = {c.tensor: _column(c, PROBED_ROWS) for c in self.signature.inputs}
-            self.run({name: column[:1] for name, column in feeds.items()})
-            if self._one_row is not None:
-                self.run_row(["" if c.element == "string" else 0 for c in self.signature.inputs])
-            self.run(feeds)
+            few, many = ({c.tensor: _neutral(c, rows) for c in self.signature.inputs} for rows in PROBED_ROWS)
+            self.run({name: column[:1] for name, column in few.items()})
+            self.run_row([value for column in few.values() for value in column[:1].ravel().tolist()])
+            per_row = (self._seconds(many) - self._seconds(few)) / (PROBED_ROWS[1] - PROBED_ROWS[0])
+        except (ModelFailure, ValueError) as error:
+            raise UserError(
+                f"the model fails on a neutral row: {error.__cause__ or error}",
+                where=str(folder),
+                next_step="export the model again",
+            ) from error
+        return min(max(1, int(INLINE_SECONDS / max(per_row, 1e-9))), INLINE_ROWS)
+
+    def _seconds(self, feeds: dict[str, np.ndarray]) -> float:
+        """The shortest of three runs."""
+        best = 1.0
+        for _ in range(3):
             started = time.perf_counter()
             self.run(feeds)
-            seconds = (time.perf_counter() - started) / PROBED_ROWS
-        except (ModelFailure, ValueError) as error:
-            raise UserError(f"the model fails on a neutral row: {error.__cause__ or error}", where=str(folder), next_step="export the model again") from error
-        return max(1, int(INLINE_SECONDS / seconds))
+            best = min(best, time.perf_counter() - started)
+        return best
 
 
 class _Row:
@@ -109,10 +134,17 @@ class _Row:
 
     def __init__(self, session: Any, inputs: Sequence[Input], outputs: list[str]) -> None:
         self._session, self._outputs = session._sess, outputs
-        elements = [c.element for c in inputs]
-        self._groups = [(np.zeros(elements.count(e), ELEMENTS[e]), [i for i, other in enumerate(elements) if other == e]) for e in dict.fromkeys(elements)]
-        views = {i: buffer[at : at + 1] for buffer, indices in self._groups for at, i in enumerate(indices)}
-        self._feeds = {c.tensor: views[i] for i, c in enumerate(inputs)}
+        elements = [c.element for c in inputs for _ in range(prod(c.shape))]
+        self._groups = [
+            (np.zeros(elements.count(e), ELEMENTS[e]), [i for i, other in enumerate(elements) if other == e])
+            for e in dict.fromkeys(elements)
+        ]
+        self._feeds, taken = {}, {id(buffer): 0 for buffer, _ in self._groups}
+        for column in inputs:
+            buffer = next(b for b, _ in self._groups if b.dtype == ELEMENTS[column.element])
+            at = taken[id(buffer)]
+            taken[id(buffer)] += prod(column.shape)
+            self._feeds[column.tensor] = buffer[at : taken[id(buffer)]].reshape(1, *column.shape)
         self._binding: Any = None
         if "string" not in elements:
             self._bound = session.io_binding()
@@ -136,7 +168,15 @@ class _Row:
         return self._bound.copy_outputs_to_cpu()
 
 
-def _column(column: Input, rows: int) -> np.ndarray:
+def _finite(array: np.ndarray) -> bool:
+    if array.size <= FEW:
+        return isfinite(sum(array.ravel().tolist())) or bool(
+            np.isfinite(array).all()
+        )  # numpy's own start costs more than a few values
+    return isfinite(array.sum()) or bool(np.isfinite(array).all())  # a sum of finite numbers may overflow
+
+
+def _neutral(column: Input, rows: int) -> np.ndarray:
     array = np.zeros((rows, *column.shape), ELEMENTS[column.element])
     if column.element == "string":
         array[:] = ""
