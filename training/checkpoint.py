@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,14 @@ class Epochs:
     """The train batches, every pass drawn from (seed, number of the pass) alone: what makes a resumed fit equal to a whole one.
 
     Batches that shuffle by torch's global generator need nothing; those with a count or a generator of their own take
-    `set_epoch(n)`, as torch's samplers do, or else are brought to the same pass by starting the earlier ones.
+    `set_epoch(n)`, as torch's samplers do, or else are brought to the same pass by starting the earlier ones. The last pass
+    ends with the step budget. It has no length on purpose: Lightning then sees each pass's end for itself and validates there,
+    whereas of a sized one it would drop the validation of a pass that the budget cuts short.
     """
 
-    def __init__(self, batches: Iterable[Any], seed: int, done: int) -> None:
-        self._batches, self._seed, self._done = batches, seed, done
+    def __init__(self, batches: Iterable[Any], seed: int, *, done: int, steps: int) -> None:
+        """`done` passes lie behind; `steps` batches are still to come."""
+        self._batches, self._seed, self._done, self._steps = batches, seed, done, steps
         if done and not hasattr(batches, "set_epoch"):
             for epoch in range(done):
                 seed_all(self._seed_of(epoch))
@@ -87,19 +91,9 @@ class Epochs:
         seed_all(self._seed_of(epoch))
         if hasattr(self._batches, "set_epoch"):
             self._batches.set_epoch(epoch)  # pyright: ignore[reportAttributeAccessIssue]
-        yield from self._batches
-
-
-def epochs(batches: Iterable[Any], seed: int, done: int) -> Epochs:
-    """`batches` from pass `done` on; it has a length where they have one."""
-    return (Sized if hasattr(batches, "__len__") else Epochs)(batches, seed, done)
-
-
-class Sized(Epochs):
-    """The same for batches that know how many they are."""
-
-    def __len__(self) -> int:
-        return len(self._batches)  # pyright: ignore[reportArgumentType]
+        for batch in islice(self._batches, self._steps):
+            self._steps -= 1
+            yield batch
 
 
 class Watch(Checkpoint):

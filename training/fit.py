@@ -77,7 +77,7 @@ def fit(
         _choose_threads(parameters)
         folder.mkdir(parents=True, exist_ok=True)
         found = checkpoint.usable(folder, token)
-        done = int(found["epoch"]) if found else 0
+        done, spent = (int(found["epoch"]), int(found["global_step"])) if found else (0, 0)
         watch = checkpoint.Watch(
             folder=folder, token=token, monitor=prepared.monitor, every=checkpoint_every, progress=progress
         )
@@ -85,7 +85,7 @@ def fit(
         _run(
             trainer,
             module,
-            train_dataloaders=checkpoint.epochs(prepared.train, seed, done),
+            train_dataloaders=checkpoint.Epochs(prepared.train, seed, done=done, steps=prepared.max_steps - spent),
             val_dataloaders=prepared.valid,
             ckpt_path=folder / checkpoint.FILE if found else None,
             weights_only=True,
