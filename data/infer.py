@@ -78,6 +78,8 @@ def infer(
         step = "name its time column too: --time COL"
         raise UserError("an entity and horizons belong to a series", where=named, next_step=step)
     pace = _pace(columns, time, entity, target, named, task, must=bool(horizons)) if time is not None else None
+    if pace is not None and not pace.step_seconds:
+        notes.append(f"{time!r} has no regular step: the time is an input, and the newest rows are held out")
     if pace is not None and pace.step_seconds and not horizons and task == "classification":
         every = duration(pace.step_seconds)
         notes.append(f"the rows follow each other every {every}: to predict ahead write data.step and features.horizons")

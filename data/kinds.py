@@ -61,7 +61,7 @@ def numbers(values: pa.ChunkedArray) -> np.ndarray:
         cast = None if not _is_text(values.type) else _numbers_of_text(values)
     if cast is None:
         raise Misfit(f"holds {values.type}, not numbers", bad=len(values), of=len(values))
-    found = cast.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
+    found = cast.to_numpy(zero_copy_only=False) + 0.0  # no negative zero: equal tables have equal bytes
     if not np.isfinite(found).all():
         found = np.where(np.isfinite(found), found, np.nan)
     return found
