@@ -52,10 +52,10 @@ def judge(spec: Spec, platform: Platform) -> Judged:
     places = platform.places
     store = places.store(spec.name)
     digest = tree_digest(store / "model")
-    champion = platform.ledger.champion(spec.name)
+    champion = _rival(platform, spec.name, digest)
     rules = [spec.promote.model_dump(mode="json"), spec.serve.model_dump(mode="json")]
     rows = tree_digest(store / "features")
-    key = sha256(json.dumps([digest, champion and champion.version, rows, rules], sort_keys=True).encode()).hexdigest()[:24]
+    key = sha256(json.dumps([digest, champion, rows, rules], sort_keys=True).encode()).hexdigest()[:24]
     file = places.home / "gate" / spec.name / f"{key}.json"
     if file.is_file():
         return Judged(**json.loads(file.read_text()))
@@ -65,7 +65,18 @@ def judge(spec: Spec, platform: Platform) -> Judged:
     return judged
 
 
-def _judge(spec: Spec, platform: Platform, key: str, digest: str, champion: Any) -> Judged:
+def _rival(platform: Platform, workload: str, digest: str) -> str | None:
+    """The version to compare with: the champion; where the model *is* the champion, the one it replaced, so that its verdict stands."""
+    champion = platform.ledger.champion(workload)
+    if champion is None:
+        return None
+    its = next((d for d in platform.ledger.history(workload, "registered") if d.version == champion.version), None)
+    if its is not None and its.payload["model_digest"] == digest:
+        return champion.payload["replaces"]
+    return champion.version
+
+
+def _judge(spec: Spec, platform: Platform, key: str, digest: str, champion: str | None) -> Judged:
     from training import evaluate, promote
 
     places = platform.places
@@ -77,12 +88,12 @@ def _judge(spec: Spec, platform: Platform, key: str, digest: str, champion: Any)
     against_champion: list[Any] = []
     note = ""
     if champion is not None:
-        folder = places.models(spec.name, champion.version)
+        folder = places.models(spec.name, champion)
         try:
             theirs = evaluate.losses_of(folder, holdout, schema)
             against_champion = evaluate.compare_with_champion(losses, theirs, holdout, schema, spec.promote)
         except UserError as error:  # it reads columns that are gone, or answers other horizons: a person changed the workload
-            note = f"compared with the baseline only, for champion {champion.version} cannot be asked: {error.what}"
+            note = f"compared with the baseline only, for champion {champion} cannot be asked: {error.what}"
     latency, agrees = _replay(spec, platform, digest, holdout)
     verdict = promote.decide(
         spec.promote,
@@ -96,7 +107,7 @@ def _judge(spec: Spec, platform: Platform, key: str, digest: str, champion: Any)
     return Judged(
         key=key,
         model_digest=digest,
-        champion=champion.version if champion else None,
+        champion=champion,
         passed=verdict.passed,
         reasons=[*verdict.reasons, *([note] if note else [])],
         comparisons=[c.row() for c in verdict.comparisons],

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from data.errors import UserError
+from data.schema import Column
 from training.signature import Signature
 
 if TYPE_CHECKING:
@@ -219,12 +220,17 @@ def _mlflow_signature(signature: Signature) -> Any:
         "boolean": DataType.boolean,
         "category": DataType.string,
         "time": DataType.datetime,
-        "image": Array(DataType.float),
     }
-    columns = [
-        ColSpec(DataType.double if c.kind == "integer" and c.nullable else kinds[c.kind], c.name, required=not c.nullable)
-        for c in signature.inputs
-    ]
+
+    def kind(column: Column) -> Any:
+        if column.kind == "image":
+            nested: Any = DataType.double
+            for _ in column.shape:
+                nested = Array(nested)
+            return nested
+        return DataType.double if column.kind == "integer" and column.nullable else kinds[column.kind]
+
+    columns = [ColSpec(kind(column), column.name, required=not column.nullable) for column in signature.inputs]
     return ModelSignature(inputs=Schema(columns))
 
 
