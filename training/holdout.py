@@ -47,7 +47,8 @@ def windows(rows: pd.DataFrame, schema: TableSchema, promote: PromoteSection) ->
 def _obeys(values: Any, rule: Rule) -> np.ndarray:
     """Which values obey: a range, one of several, or the one."""
     if isinstance(rule, Between):
-        return ((values >= rule.min) & (values < rule.max)).to_numpy(dtype=bool)
+        above = values.notna() if rule.min is None else values >= rule.min
+        return (above if rule.max is None else above & (values < rule.max)).to_numpy(dtype=bool)
     wanted = rule if isinstance(rule, tuple) else (rule,)
     if values.dtype == object:
         return values.astype(str).isin([str(value) for value in wanted]).to_numpy()

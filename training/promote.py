@@ -47,8 +47,8 @@ ROW_BASELINES: Mapping[Task, tuple[str, ...]] = {
 class Between(Section):
     """A slice's rule for a number: `min <= value < max`; either end may be left open."""
 
-    min: float = -math.inf
-    max: float = math.inf
+    min: float | None = None
+    max: float | None = None
 
 
 Rule = Between | bool | int | float | str | tuple[bool | int | float | str, ...]

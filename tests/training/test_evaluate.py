@@ -61,7 +61,7 @@ def test_scores_are_of_the_holdout_alone(tmp_path):
     """The score of a perfect rule is the noise of the holdout rows, and the train rows are not asked about."""
     table, schema = numbers()
     table.loc[table[SPLIT] == "train", "x"] = np.nan
-    scores = evaluate(exported.regression(tmp_path / "m"), table, schema, RULES, tmp_path / "out")
+    scores = evaluate(exported.regression(tmp_path / "m"), table, schema, RULES, tmp_path / "out", pictures=False)
     held = table[table[SPLIT] == "holdout"]
     assert scores.tree["holdout"]["rows"] == 100
     assert scores.tree["holdout"]["candidate"]["mae"] == pytest.approx((held[TARGET] - held["x"]).abs().mean(), rel=1e-5)
@@ -100,9 +100,15 @@ def test_the_strongest_baseline_is_chosen_on_the_same_rows(tmp_path):
     assert set(tree["baselines"]) == {"persistence"}
     table, schema = numbers()
     table[TARGET] = np.exp(2 * table[TARGET])
-    assert evaluate(exported.regression(tmp_path / "r"), table, schema, RULES, tmp_path / "o").tree["baseline"] == "median"
+    assert (
+        evaluate(exported.regression(tmp_path / "r"), table, schema, RULES, tmp_path / "o", pictures=False).tree["baseline"]
+        == "median"
+    )
     mean = PromoteSection(baseline="mean")
-    assert evaluate(exported.regression(tmp_path / "r"), table, schema, mean, tmp_path / "o").tree["baseline"] == "mean"
+    assert (
+        evaluate(exported.regression(tmp_path / "r"), table, schema, mean, tmp_path / "o", pictures=False).tree["baseline"]
+        == "mean"
+    )
 
 
 def test_a_baseline_that_nobody_knows_is_an_error(tmp_path):
@@ -168,7 +174,9 @@ def test_classes_beat_their_shares(tmp_path):
 def test_a_series_of_classes_is_held_against_the_last_label(tmp_path):
     """For a series of classes the baseline repeats the last label, with the share of train rows on which that was right."""
     table, schema = labels(series=True)
-    tree = evaluate(exported.classification(tmp_path / "m", sharpness=3.0), table, schema, RULES, tmp_path / "out").tree
+    tree = evaluate(
+        exported.classification(tmp_path / "m", sharpness=3.0), table, schema, RULES, tmp_path / "out", pictures=False
+    ).tree
     held = table[table[SPLIT] == "holdout"]
     assert (tree["metric"], tree["baseline"]) == ("accuracy", "persistence")
     assert tree["holdout"]["baseline"]["accuracy"] == pytest.approx(
@@ -181,7 +189,7 @@ def test_no_holdout_is_an_error(tmp_path):
     table, schema = numbers()
     table[SPLIT] = "train"
     with pytest.raises(UserError, match="no holdout rows"):
-        evaluate(exported.regression(tmp_path / "m"), table, schema, RULES, tmp_path / "out")
+        evaluate(exported.regression(tmp_path / "m"), table, schema, RULES, tmp_path / "out", pictures=False)
 
 
 def test_the_stored_losses_give_the_same_comparison(tmp_path):
