@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,32 +12,29 @@ STAGES = """
 import hashlib, json, os, sys
 from pathlib import Path
 
-READS = {
-    "source": [], "dataset": ["source.json"], "quality": ["dataset.parquet"], "features": ["dataset.parquet"],
-    "model": ["features/table.parquet"], "evaluation": ["model/model.onnx"],
-}
-WRITES = {
-    "source": ["source.json"], "dataset": ["dataset.parquet"], "quality": ["quality.json"],
-    "features": ["features/table.parquet", "features/schema.json"],
-    "model": ["model/model.onnx", "model/model.json", "training.json"],
-    "evaluation": ["evaluation/losses.parquet", "evaluation/predictions.parquet", "evaluation/scores.json"],
-}
+READS = {"dataset": "source", "quality": "dataset", "features": "dataset", "model": "features", "evaluation": "model"}
+SECTION = {"source": "rows:", "quality": "quality:", "features": "features:", "model": "train:"}
 
 
 def run(root, stage, workload):
-    store = root / "data" / "store" / workload
+    # the bytes depend on the inputs, the stage's section and, for the model, training/fit.py
+    outs = {name: [out.format(w=workload) for out in paths] for name, paths in json.loads((root / "outs.json").read_text()).items()}
     section = (root / "orchestration" / "workloads" / workload / "defs.yaml").read_text()
-    wanted = {"source": "rows:", "quality": "quality:", "features": "features:", "model": "train:"}.get(stage)
-    line = next((line for line in section.splitlines() if wanted and wanted in line), "")
-    text = line + "".join(hashlib.md5((store / name).read_bytes()).hexdigest() for name in READS[stage])
-    code = (root / "training" / "fit.py").read_text() if stage == "model" else ""
-    text = stage + hashlib.md5((text + code).encode()).hexdigest()
-    for name in WRITES[stage]:
-        path = store / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"holdout": {"mae": len(text)}, "text": text}) if name.endswith(".json") else text)
+    text = stage + next((line for line in section.splitlines() if SECTION.get(stage, "-") in line), "")
+    if stage in READS:
+        read = root / outs[READS[stage]][0]
+        text += hashlib.md5((read / "a.txt" if read.is_dir() else read).read_bytes()).hexdigest()
     if stage == "model":
-        (store / "curves.csv").write_text("epoch,step,train_loss,valid_loss\\n0,1,1.0,1.1\\n1,2,0.5,0.6\\n")
+        text += (root / "training" / "fit.py").read_text()
+    for out in outs[stage]:
+        path = root / out
+        if path.suffix == ".csv":
+            content = "epoch,step,train_loss,valid_loss\\n0,1,1.0,1.1\\n1,2,0.5,0.6\\n"
+        else:
+            content = json.dumps({"holdout": {"mae": len(text)}, "text": text}) if path.suffix == ".json" else text
+        for file in [path] if path.suffix else [path / "a.txt", path / "inner" / "ü.txt"]:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
     with (root / "ran.txt").open("a") as file:
         file.write(f"{stage}@{workload} {os.getpid()}\\n")
 
@@ -77,6 +75,11 @@ def make(folder: Path, workloads: tuple[str, ...] = ("w",)) -> Path:
     for name in workloads:
         defs(folder, name).parent.mkdir()
         defs(folder, name).write_text(DEFS.format(name=name))
+    outs = {stage: declared(folder, stage, workloads[0]).outs for stage in stages(folder)}
+    named = {
+        stage: [out.replace(f"data/store/{workloads[0]}/", "data/store/{w}/") for out in paths] for stage, paths in outs.items()
+    }
+    (folder / "outs.json").write_text(json.dumps(named))
     for stage in stages(folder):
         for path in declared(folder, stage, workloads[0]).deps:
             if path.endswith(".py"):

@@ -1,0 +1,416 @@
+"""DVC's door: one state for two doors, and nothing false in it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data import recipe, versions
+from data.errors import UserError
+from tests.data import project
+
+STAGES = ["source", "dataset", "quality", "features", "model", "evaluation"]
+AFTER_SOURCE = STAGES[1:]
+
+
+class Door:
+    """A project and the in-process way of bringing its stages up to date."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        spec = importlib.util.spec_from_file_location("stub_stages", root / "assets" / "stages.py")
+        assert spec is not None
+        assert spec.loader is not None
+        self.stages: Any = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.stages)
+
+    def bring(self, stage: str, workload: str = "w", call: Callable[[], None] | None = None) -> versions.StageRun:
+        return versions.bring_up_to_date(
+            self.root, stage, workload, call or (lambda: self.stages.run(self.root, stage, workload))
+        )
+
+    def up(self, workload: str = "w") -> list[str]:
+        """Bring all stages up to date; the names of those that ran."""
+        return [stage for stage in STAGES if self.bring(stage, workload).ran]
+
+    def dvc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The dvc command in the project, as a person's terminal has it."""
+        env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True, check=False)
+
+    def edit(self, old: str, new: str, workload: str = "w") -> None:
+        file = project.defs(self.root, workload)
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    @property
+    def lock(self) -> bytes:
+        file = self.root / "dvc.lock"
+        return file.read_bytes() if file.is_file() else b""
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Door:
+    return Door(project.make(tmp_path / "project"))
+
+
+def test_each_stage_runs_once(door: Door):
+    """The first time every stage runs; the second time only the source is looked at, and each answer takes a moment."""
+    assert door.up() == STAGES
+    runs = [door.bring(stage) for stage in AFTER_SOURCE]
+    assert not any(run.ran or run.restored for run in runs)
+    assert door.up() == ["source"]
+    assert set(door.bring("model").outs) == set(recipe.declared(door.root, "model", "w").outs)
+
+
+def test_what_a_change_reruns(door: Door):
+    """serve leaves everything fresh; promote asks for new scores only; train reruns model and scores; data all; code its stage."""
+    door.up()
+    door.edit("replicas: 1", "replicas: 3")
+    assert door.up() == ["source"]
+    door.edit("tolerance: 0.01", "tolerance: 0.5")
+    assert set(door.up()) <= {"source", "evaluation"}
+    door.edit("seed: 0", "seed: 1")
+    assert door.up() == ["source", "model", "evaluation"]
+    door.edit("rows: 1", "rows: 2")
+    assert door.up() == STAGES
+    fit = door.root / "training" / "fit.py"
+    fit.write_text(fit.read_text() + "# changed\n")
+    assert door.up() == ["source", "model", "evaluation"]
+    split = door.root / "data" / "split.py"
+    split.write_text(split.read_text() + "# changed\n")
+    assert door.up() == ["source", "features"]  # the same bytes came out: it stops there
+
+
+def test_what_was_is_restored(door: Door):
+    """Parameters that come back, and outputs that were deleted, come from the run cache without running."""
+    door.up()
+    first = versions.locked(door.root, "w")
+    door.edit("seed: 0", "seed: 1")
+    door.up()
+    door.edit("seed: 1", "seed: 0")
+    assert door.up() == ["source"]
+    assert versions.locked(door.root, "w") == first
+    (door.root / "data/store/w/model/a.txt").unlink()
+    run = door.bring("model")
+    assert (run.ran, run.restored) == (False, True)
+    assert (door.root / "data/store/w/model/a.txt").is_file()
+
+
+def test_a_failed_stage_leaves_the_lock(door: Door):
+    """An error of the function comes through unchanged, and dvc.lock is as it was; the next call runs."""
+    door.up()
+    door.edit("seed: 0", "seed: 1")
+    before = door.lock
+
+    def fail() -> None:
+        (door.root / "data/store/w/model").mkdir(parents=True)
+        raise UserError("no rows", where="here", next_step="add some")
+
+    with pytest.raises(UserError, match="no rows"):
+        door.bring("model", call=fail)
+    assert door.lock == before
+    assert not (door.root / "data/store/w/model/a.txt").exists()
+    assert door.up() == ["source", "model", "evaluation"]
+
+    def wrong() -> None:
+        raise ZeroDivisionError("ours")
+
+    door.edit("seed: 1", "seed: 2")
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        door.bring("model", call=wrong)
+
+
+def test_a_stage_prints_nothing_of_dvc(door: Door, capfd: pytest.CaptureFixture[str]):
+    """DVC's talk stays out of standard output; the function's own stays in."""
+    door.bring("source", call=lambda: (print("mine"), door.stages.run(door.root, "source", "w"))[0])
+    door.bring("dataset")
+    door.bring("dataset")
+    assert capfd.readouterr().out == "mine\n"
+
+
+@pytest.mark.parametrize("edited", ["training/fit.py", "training/tabular/model.py", "defs"])
+def test_an_edit_under_a_running_stage_is_noticed(door: Door, edited: str):
+    """Code or a section edited while the stage runs fails it, by the guard and without it, and nothing is recorded."""
+    for stage in STAGES[:4]:
+        door.bring(stage)
+    path = project.defs(door.root, "w") if edited == "defs" else door.root / edited
+    text = path.read_text()
+
+    def meanwhile() -> None:
+        door.stages.run(door.root, "model", "w")
+        path.write_text(text.replace("seed: 0", "seed: 9") if edited == "defs" else text + "# edited\n")
+
+    def guarded() -> None:
+        with versions.stage_guard(door.root, "model", "w"):
+            meanwhile()
+
+    for call in (guarded, meanwhile):
+        with pytest.raises(UserError, match="edited while it ran"):
+            door.bring("model", call=call)
+        assert "model" not in versions.locked(door.root, "w")
+        path.write_text(text)
+    assert door.bring("model").ran
+
+
+def test_the_guard_lets_be_what_is_not_of_the_stage(door: Door):
+    """An edit of another section or of other code is none of a stage's business."""
+    with versions.stage_guard(door.root, "model", "w"):
+        door.edit("replicas: 1", "replicas: 2")
+        (door.root / "data" / "prepare.py").write_text("# other\n")
+
+
+def test_recipes_agree_with_the_lock(door: Door):
+    """What is computed from the files is what DVC noted, for every stage, and before a stage ran there is none."""
+    assert recipe.recipe_locked(door.root, "model", "w") is None
+    door.up()
+    for stage in STAGES:
+        assert versions.recipe(door.root, stage, "w") == versions.recipe_locked(door.root, stage, "w")
+    door.edit("seed: 0", "seed: 1")
+    differing = [s for s in STAGES if versions.recipe(door.root, s, "w") != versions.recipe_locked(door.root, s, "w")]
+    assert differing == ["model"]
+
+
+PLAIN = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**60), 2**60), st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=("Cs", "Cc", "Co", "Cn"), max_codepoint=0xFFFF), max_size=8),
+    st.sampled_from(["yes", "off", "1e-4", "010", "1_000", "0x1F", "~", "1:30", "y", "=", "<<"]),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.recursive(
+        PLAIN,
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text("abc", min_size=1), inner, max_size=3)),
+    )
+)
+def test_yaml_is_read_as_dvc_reads_it(value: Any):
+    """Whatever a section holds, the fast reader gives what DVC's does, before and after DVC wrote it to its lock."""
+    import yaml
+    from dvc.utils.serialize import dumps_yaml, loads_yaml
+
+    written = dumps_yaml({"attributes": value})
+    ours = yaml.load(written, Loader=recipe._loader())
+    assert recipe._plain(ours) == recipe._plain(loads_yaml(written))
+    assert recipe._plain(ours) == recipe._plain({"attributes": value})
+
+
+def test_plain_values_are_those_of_yaml_12():
+    """`off` and `yes` are text and `1e-4` is a number, as DVC has them and unlike YAML 1.1."""
+    import yaml
+    from dvc.utils.serialize import loads_yaml
+
+    text = "[off, yes, 1e-4, 010, 1_000, true, 1.5, -3, .inf, null, ~, 2020-01-01x, '1']"
+    assert yaml.load(text, Loader=recipe._loader()) == loads_yaml(text)
+
+
+def test_damaged_outputs_are_refused(door: Door):
+    """A flipped bit in the store, or in the cache that DVC restores from, is refused by file and hash."""
+    door.up()
+    onnx = door.root / "data/store/w/model/a.txt"
+    stamp, content = onnx.stat(), onnx.read_bytes()
+    onnx.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    os.utime(onnx, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with pytest.raises(UserError, match=r"data/store/w/model is damaged"):
+        versions.verify(door.root, "w", "model")
+    md5 = versions.outputs(door.root, "w")["dataset"]["data/store/w/dataset.parquet"]
+    kept = door.root / ".aiprime/dvc/cache/files/md5" / md5[:2] / md5[2:]
+    kept.chmod(0o644)
+    kept.write_bytes(kept.read_bytes()[:-1])
+    kept.chmod(0o444)
+    (door.root / "data/store/w/dataset.parquet").unlink()
+    with pytest.raises(UserError, match=rf"dataset\.parquet is damaged(.|\n)*{md5}") as caught:
+        door.bring("dataset")
+    assert str(kept) in caught.value.next_step
+    kept.unlink()
+    (door.root / "data/store/w/dataset.parquet").unlink()
+    assert door.bring("dataset").ran
+    versions.verify(door.root, "w", "dataset")
+    (door.root / "data/store/w/quality.json").unlink()
+    with pytest.raises(UserError, match=r"quality\.json is missing"):
+        versions.verify(door.root, "w", "quality")
+    with pytest.raises(UserError, match="has not run for nobody"):
+        versions.verify(door.root, "nobody", "quality")
+
+
+def test_what_dvc_would_refuse_too_late_is_refused_at_once(door: Door):
+    """A section that the YAML lacks and a bare date are named before the work, with what to write."""
+    door.edit("  train: {seed: 0, lr: 1e-4}\n", "")
+    with pytest.raises(UserError, match=r"missing in the YAML: .*w/defs\.yaml: attributes\.train"):
+        door.bring("model")
+    door.edit("since: '1990-01-01'", "since: 1990-01-01")
+    with pytest.raises(UserError, match=r"a bare date: 1990-01-01(.|\n)*'1990-01-01'"):
+        door.bring("dataset")
+    with pytest.raises(UserError, match="no workload 'x'"):
+        door.bring("dataset", "x")
+    with pytest.raises(UserError, match="no stage 'serve'"):
+        versions.recipe(door.root, "serve", "w")
+
+
+def test_a_second_run_of_a_workload_waits(door: Door):
+    """Two runs of one stage at once: the second waits for the first and finds its work done; past its deadline it says who is busy."""
+    door.bring("source")
+    started, go = threading.Event(), threading.Event()
+    held = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(door.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project.ROOT
+    )
+    try:
+        assert held.stdout is not None
+        assert held.stdin is not None
+        assert held.stdout.readline() == "running\n"
+        with pytest.raises(UserError, match="another run is busy"):
+            versions.bring_up_to_date(door.root, "dataset", "w", lambda: None, wait_seconds=0.3)
+        second: list[versions.StageRun] = []
+        waiting = threading.Thread(target=lambda: (started.set(), second.append(door.bring("dataset")), go.set()))
+        waiting.start()
+        started.wait(5)
+        held.stdin.write("end\n")
+        held.stdin.flush()
+        waiting.join(30)
+        assert go.is_set()
+        assert [run.ran for run in second] == [False]
+        assert project.ran(door.root).count("dataset@w") == 1
+    finally:
+        held.kill()
+        held.wait()
+
+
+HOLD = """
+import importlib.util, sys
+from pathlib import Path
+from data import versions
+root = Path(sys.argv[1])
+spec = importlib.util.spec_from_file_location("stub", root / "assets/stages.py")
+stub = importlib.util.module_from_spec(spec); spec.loader.exec_module(stub)
+
+def slow():
+    print("running", flush=True)
+    sys.stdin.readline()
+    stub.run(root, "dataset", "w")
+
+versions.bring_up_to_date(root, "dataset", "w", slow)
+"""
+
+
+def test_a_killed_run_leaves_the_lock(door: Door):
+    """kill -9 in the middle of a stage: dvc.lock is as it was, nothing is held, and the next call runs."""
+    door.bring("source")
+    before = door.lock
+    held = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(door.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project.ROOT
+    )
+    assert held.stdout is not None
+    assert held.stdout.readline() == "running\n"
+    held.send_signal(signal.SIGKILL)
+    held.wait()
+    assert door.lock == before
+    began = time.monotonic()
+    assert door.bring("dataset").ran
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.slow
+def test_the_two_doors_share_their_state(tmp_path: Path):
+    """What one door did the other finds done; metrics, plots, dag, status and push work from the terminal."""
+    door = Door(project.make(tmp_path / "project", ("w", "v")))
+    assert door.up("w") == STAGES
+    repro = door.dvc("repro")
+    assert repro.returncode == 0, repro.stderr
+    ran = project.ran(door.root)
+    assert [name for name in ran if name.endswith("@v")] == [f"{stage}@v" for stage in STAGES]
+    assert ran.count("model@w") == 1
+    assert door.up("v") == ["source"]
+    door.edit("seed: 0", "seed: 1", "v")
+    assert door.up("v") == ["source", "model", "evaluation"]
+    assert "didn't change" in door.dvc("repro", "evaluation@v").stdout
+    assert project.ran(door.root).count("model@v") == 2
+    metrics = json.loads(door.dvc("metrics", "show", "--json").stdout)
+    assert set(metrics[""]["data"]) == {
+        path
+        for name in ("w", "v")
+        for path in recipe.declared(door.root, "evaluation", name).outs
+        if path.endswith("scores.json")
+    }
+    assert door.dvc("plots", "show", "-o", str(tmp_path / "plots")).returncode == 0
+    assert "epoch" in (tmp_path / "plots" / "index.html").read_text()
+    assert "evaluation@w" in door.dvc("dag").stdout
+    assert set(json.loads(door.dvc("status", "--json").stdout)) == {"source@w", "source@v"}  # looked at each time
+    assert door.dvc("push").returncode == 0
+    assert list((door.root / ".aiprime/dvc/remote/files/md5").iterdir())
+
+
+@pytest.mark.slow
+def test_two_workloads_at_once(tmp_path: Path):
+    """Two processes on two workloads do not wait for each other's stages, and both are recorded."""
+    door = Door(project.make(tmp_path / "project", ("w", "v")))
+    code = HOLD.replace('sys.stdin.readline()', 'pass').replace('"dataset", "w"', "stage, name").replace(
+        "versions.bring_up_to_date(root, stage, name, slow)",
+        f"name = sys.argv[2]\nfor stage in {STAGES}:\n    versions.bring_up_to_date(root, stage, name, slow)",
+    )  # fmt: skip
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(door.root), name], stdout=subprocess.DEVNULL, cwd=project.ROOT)
+        for name in "wv"
+    ]
+    assert [process.wait(60) for process in both] == [0, 0]
+    for name in "wv":
+        assert list(versions.locked(door.root, name)) == STAGES
+
+
+def test_initialise_keeps_what_a_person_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The cache and the remote lie below the home; a remote by setting takes its place; other keys stay; twice changes nothing."""
+    root = project.make(tmp_path / "project")
+    local = root / ".dvc" / "config.local"
+    assert str(root / ".aiprime/dvc/cache") in local.read_text()
+    local.write_text(local.read_text() + "['remote \"mine\"']\n    access_key_id = a,b\n")
+    versions.initialise(root, tmp_path / "elsewhere")
+    assert str(tmp_path / "elsewhere/dvc/cache") in local.read_text()
+    assert "access_key_id = a,b" in local.read_text()
+    stamp = local.stat().st_mtime_ns
+    versions.initialise(root, tmp_path / "elsewhere")
+    assert local.stat().st_mtime_ns == stamp
+    monkeypatch.setenv("AIPRIME_DVC_REMOTE", "s3://bucket/path")
+    versions.initialise(root, tmp_path / "elsewhere")
+    assert "url = s3://bucket/path" in local.read_text()
+
+
+def test_unreferenced_data_is_collected(door: Door):
+    """gc keeps what dvc.lock names and deletes what it no longer does."""
+    door.up()
+    door.edit("rows: 1", "rows: 2")
+    door.up()
+    objects = door.root / ".aiprime/dvc/cache/files/md5"
+    before = sum(1 for path in objects.rglob("*") if path.is_file())
+    versions.collect(door.root)
+    assert sum(1 for path in objects.rglob("*") if path.is_file()) < before
+    assert door.up() == ["source"]
+
+
+def test_recipes_of_100_workloads_take_half_a_second(tmp_path: Path):
+    """Definitions ask for 100 workloads x 6 stages at each load: in a fresh process, without dvc or pandas."""
+    names = tuple(f"w{i}" for i in range(100))
+    root = project.make(tmp_path / "project", names)
+    code = (
+        "import sys, time; from pathlib import Path; from data import versions\n"
+        "root, began = Path(sys.argv[1]), time.process_time()\n"
+        "found = {versions.recipe(root, s, w) for w in versions.workloads(root) for s in versions.stages(root)}\n"
+        "assert len(found) == 600 and not {'dvc', 'pandas', 'ruamel.yaml'} & set(sys.modules)\n"
+        "print(time.process_time() - began)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True, cwd=project.ROOT)
+    assert float(done.stdout) < 0.5
