@@ -97,9 +97,11 @@ def _vendor_session() -> Iterator[Any]:
     """A function from a table to a batch; its in-memory project leaves nothing behind."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    context = gx.get_context(mode="ephemeral")
+    nowhere = DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False))
+    context = gx.get_context(mode="ephemeral", project_config=nowhere)
     _quiet(context)
     asset = context.data_sources.add_pandas("aiprime").add_dataframe_asset("dataset")
     definition = asset.add_batch_definition_whole_dataframe("whole")

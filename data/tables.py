@@ -95,7 +95,8 @@ def _parquet(content: bytes, name: str) -> pa.Table:
         raise UserError(f"not a readable Parquet file: {error}", where=name, next_step="write the file again") from error
     if len(set(table.column_names)) < len(table.column_names):
         raise UserError("two columns have the same name", where=name, next_step="rename one of them")
-    return table.select([column for column in table.column_names if not column.startswith("__index_level_")])  # pandas' index
+    names = [column for column in table.column_names if not column.startswith("__index_level_")]  # pandas' nameless index
+    return table.select(names).replace_schema_metadata(None)  # a named index is a column like any other
 
 
 def _csv(content: bytes, name: str) -> pa.Table:

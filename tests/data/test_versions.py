@@ -389,6 +389,7 @@ def test_initialise_keeps_what_a_person_wrote(tmp_path: Path, monkeypatch: pytes
     assert "url = s3://bucket/path" in local.read_text()
 
 
+@pytest.mark.slow
 def test_unreferenced_data_is_collected(door: Door):
     """gc keeps what dvc.lock names and deletes what it no longer does."""
     door.up()
