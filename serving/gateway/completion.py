@@ -93,7 +93,9 @@ class Completion:
             except ValueError as error:
                 raise Refusal(400, f"{signature.entity} is {_shown(entity)}; expected {error}") from None
             except sqlite3.Error as error:
-                if time.monotonic() > end:
+                locked = isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+                if not locked or time.monotonic() > end:
+                    self._stores.pop(route.workload, None)  # it may have been mended when it is asked for again
                     log.warning("%s: the online store cannot be read: %s", route.workload, error)
                     raise Refusal(
                         503, f"{route.workload}: the online store cannot be read: {error}", retry_after_s=1

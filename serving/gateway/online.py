@@ -69,7 +69,7 @@ class OnlineStore:
         found = self._db.execute(f'SELECT entity_key FROM "{self._table}" LIMIT 1').fetchone()
         if found is None:
             return None
-        raw = found[0][-self._value_length(found[0]) :]
+        raw = found[0][len(self._head) + 8 :]  # after the value's type and length
         return raw.decode() if self._names.entity_type == "STRING" else int.from_bytes(raw, "little", signed=True)
 
     def close(self) -> None:
@@ -79,6 +79,8 @@ class OnlineStore:
     def _open(self) -> None:
         self._stamp = self._stamped()
         self._names = Names.read(self._folder / "names.json")
+        name = self._names.join_key.encode()
+        self._head = struct.pack("<III", 1, _STRING, len(name)) + name
         self._table = f"{self._names.project}_{self._names.view}".replace('"', '""')
         self._db = sqlite3.connect(f"file:{quote(str(self._file))}?mode=ro", uri=True, timeout=0, isolation_level=None)
         self._select = f'SELECT feature_name, value, event_ts FROM "{self._table}" WHERE entity_key = ?'
@@ -110,7 +112,6 @@ class OnlineStore:
 
     def _key(self, entity: Any) -> bytes:
         """Feast's entity key, serialisation 3: count, then type, length and bytes of each name, then of each value."""
-        name = self._names.join_key.encode()
         kind = self._names.entity_type
         if kind == "STRING" and isinstance(entity, str):
             number, value = _STRING, entity.encode()
@@ -122,12 +123,7 @@ class OnlineStore:
                 raise ValueError("a smaller whole number") from error
         else:
             raise ValueError("text" if kind == "STRING" else "a whole number")
-        head = struct.pack("<III", 1, _STRING, len(name)) + name
-        return head + struct.pack("<II", number, len(value)) + value
-
-    def _value_length(self, key: bytes) -> int:
-        start = 12 + len(self._names.join_key.encode())
-        return struct.unpack_from("<I", key, start + 4)[0]
+        return self._head + struct.pack("<II", number, len(value)) + value
 
 
 def decoded(message: bytes) -> Any:

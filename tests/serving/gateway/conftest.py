@@ -51,7 +51,8 @@ class Running:
     ) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, path, iter([body]) if chunked else body, headers or {}, encode_chunked=chunked)
+            sent: Any = iter([body]) if chunked else body
+            connection.request(method, path, sent, headers or {}, encode_chunked=chunked)
             given = connection.getresponse()
             return Reply(given.status, {name.lower(): value for name, value in given.getheaders()}, given.read())
         finally:
@@ -62,7 +63,7 @@ class Running:
 
     def point(self, url: str | None, workload: str = "co2", announce: bool = True, **fields: Any) -> None:
         self.fence += 1
-        stated = {"version": str(self.fence), "server": f"{workload}-v{self.fence}"} | fields
+        stated: dict[str, Any] = {"version": str(self.fence), "server": f"{workload}-v{self.fence}"} | fields
         routes.point(self.home, Route(workload=workload, fence=self.fence, url=url, **stated), newest=self.fence)
         if announce:
             assert self.ask("POST", "/-/reload").json["routes"][workload]["fence"] == self.fence

@@ -32,6 +32,8 @@ class ModelServer:
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _loop: asyncio.AbstractEventLoop = field(init=False)
+    _end: asyncio.Event = field(init=False)
 
     def __enter__(self) -> ModelServer:
         started = threading.Event()
