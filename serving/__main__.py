@@ -11,6 +11,8 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.files import tree_digest
+from serving.inference.address import bound
+from serving.inference.session import Session
 
 REFUSED = 2  # exit status: starting again will not help
 
@@ -67,6 +69,11 @@ def _options() -> argparse.Namespace:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    bind = os.environ.get("AIPRIME_BIND", "127.0.0.1")
+    listening = bound(bind, options.http_port, "--http_port")
+    if options.grpc_port:
+        bound(bind, options.grpc_port, "--grpc_port").close()
+    session = Session(options.model_dir)
     sys.argv[1:] = []  # kserve parses them when it is imported
     for name in (
         "PROMETHEUS_MULTIPROC_DIR",
@@ -79,14 +86,14 @@ def _serve(options: argparse.Namespace) -> None:
     from serving.runtime import Server, Settings
 
     settings = Settings(
-        http_port=options.http_port,
+        listening=listening,
         grpc_port=options.grpc_port,
-        bind=os.environ.get("AIPRIME_BIND", "127.0.0.1"),
+        bind=bind,
         body_limit=options.body_limit,
         leaving_seconds=options.leaving_seconds,
         stock_routes=options.stock_routes,
     )
-    Server(OnnxModel(options.model_name, options.model_dir, options.version), settings).serve()
+    Server(OnnxModel(options.model_name, session, options.version), settings).serve()
 
 
 if __name__ == "__main__":

@@ -8,36 +8,36 @@ Imports kserve (through the modules below), so only `python -m serving` may impo
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import uvicorn
 import uvloop
 from kserve import ModelServer  # noqa: TID253  (this module exists only in the server's process)
+from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady  # noqa: TID253
 from kserve.model_server import app  # noqa: TID253
 from kserve.protocol.grpc.servicer import InferenceServicer  # noqa: TID253
 from kserve.protocol.rest.server import RESTServer  # noqa: TID253
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from data.errors import UserError
 from serving.inference.dataplane import ReadyDataPlane
 from serving.inference.drain import Drain
 from serving.inference.model import OnnxModel
 from serving.inference.remote_calls import RemoteCalls, Servicer
 from serving.inference.route import InferenceRoute
 
-log = logging.getLogger("aiprime.serving")
+STATUSES = {HTTPException: None, ModelNotFound: 404, ModelNotReady: 503, ServerNotReady: 503}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a server listens and leaves."""
 
-    http_port: int
+    listening: socket.socket  # bound to the HTTP port
     grpc_port: int  # 0: no gRPC
     bind: str = "127.0.0.1"
     body_limit: int = 64 << 20  # bytes
@@ -70,7 +70,6 @@ class Listener(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, finish what is in flight over HTTP and gRPC alike."""
-        self._drain.closed = True
         endings = [super().shutdown(sockets)]
         if self._calls is not None:
             endings.append(self._calls.end(0 if self.force_exit else self._grace))
@@ -82,7 +81,7 @@ class Server(ModelServer):
 
     def __init__(self, model: OnnxModel, settings: Settings) -> None:
         super().__init__(
-            http_port=settings.http_port,
+            http_port=settings.listening.getsockname()[1],
             grpc_port=settings.grpc_port,
             workers=1,
             enable_latency_logging=settings.stock_routes,
@@ -100,7 +99,6 @@ class Server(ModelServer):
 
     async def _until_signalled(self) -> None:
         settings = self._settings
-        listening = bound(settings.bind, settings.http_port)
         calls = None
         if settings.grpc_port:
             stock = InferenceServicer(self.dataplane, self.model_repository_extension)
@@ -118,7 +116,7 @@ class Server(ModelServer):
             timeout_keep_alive=self.timeout_keep_alive,
             timeout_graceful_shutdown=settings.grace_seconds,
         )
-        await Listener(config, self._drain, settings, calls).serve(sockets=[listening])
+        await Listener(config, self._drain, settings, calls).serve(sockets=[settings.listening])
 
     def _application(self) -> Any:
         """KServe's application behind the short route."""
@@ -128,24 +126,11 @@ class Server(ModelServer):
             return app
         stock._register_endpoints(app)
         stock._add_exception_handlers(app)
-        app.add_exception_handler(HTTPException, _as_error)
+        for kind, status in STATUSES.items():
+            app.add_exception_handler(kind, partial(_as_error, status))
         return InferenceRoute(app, self._model, self._drain, self._settings.body_limit)
 
 
-async def _as_error(_: Any, error: Any) -> JSONResponse:
-    return JSONResponse({"error": error.detail}, error.status_code)
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that holds the port; UserError where another process has it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    holding = socket.socket(family, socket.SOCK_STREAM)
-    holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        holding.bind((host, port))
-    except OSError as error:
-        holding.close()
-        raise UserError(
-            f"cannot listen on {host}:{port}: {error.strerror}", next_step="choose another port with --http_port"
-        ) from error
-    return holding
+async def _as_error(status: int | None, _: Any, error: Any) -> JSONResponse:
+    """KServe's own handlers log each of these with its stack, a probe of a server that is leaving included."""
+    return JSONResponse({"error": error.detail if status is None else str(error)}, status or error.status_code)

@@ -37,7 +37,13 @@ class Reader:
 
     def rows(self, shape: Any) -> int:
         """The row count that a v2 tensor's shape states; refused where it is not [N], [N, 1] or, for images, [N, H, W]."""
-        if type(shape) is not list or not shape or any(type(size) is not int for size in shape) or shape[0] < 1 or not self._fits(tuple(shape[1:])):
+        if (
+            type(shape) is not list
+            or not shape
+            or any(type(size) is not int for size in shape)
+            or shape[0] < 1
+            or not self._fits(tuple(shape[1:]))
+        ):
             self.refuse(f"shape {shown(shape)}; expected {self._shapes()} with N of 1 or more")
         return shape[0]
 

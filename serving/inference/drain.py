@@ -1,4 +1,4 @@
-"""Leaving without a failed request: first readiness goes false while everything is still answered, then the port closes, then the rest ends."""
+"""Leaving without a failed request: readiness goes false while everything is still answered, then the port closes, then the rest ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 @dataclass
 class Drain:
-    """Where a server stands: serving, `leaving` (not ready, still answering), or `closed` (nothing new is begun)."""
+    """Whether a server is leaving: not ready, but answering. What reaches it after its port closed was begun before, and is answered too."""
 
     leaving: bool = False
-    closed: bool = False

@@ -6,7 +6,6 @@ Imports kserve, which parses sys.argv when it is imported: only the server's own
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -16,14 +15,12 @@ from kserve.metrics import POST_HIST_TIME, PRE_HIST_TIME, PREDICT_HIST_TIME, get
 from kserve.model import InferenceVerb  # noqa: TID253
 from kserve.protocol.infer_type import RequestedOutput  # noqa: TID253
 
-from data.errors import UserError
 from serving.inference.answers import Answers
 from serving.inference.batch import Batch
 from serving.inference.columns import InvalidRequest
 from serving.inference.metadata import input_types, output_types
 from serving.inference.requests import Requests
 from serving.inference.session import Session
-from training.signature import MODEL_JSON, Signature
 
 FAILED = "the model failed on this request; the server's log says why"
 
@@ -31,16 +28,9 @@ FAILED = "the model failed on this request; the server's log says why"
 class OnnxModel(kserve.Model):
     """An exported folder behind KServe's Model. Requests come as a dict (v1), an InferRequest, or a Batch that the short route read."""
 
-    def __init__(self, name: str, folder: Path, version: str | None = None) -> None:
+    def __init__(self, name: str, session: Session, version: str | None = None) -> None:
         super().__init__(name)
-        self.version = version
-        try:
-            self.signature = Signature.read(folder)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{MODEL_JSON} does not read: {error}", where=str(folder), next_step="export the model again"
-            ) from error
-        self.session = Session(folder, self.signature)
+        self.version, self.session, self.signature = version, session, session.signature
         self.requests = Requests(self.signature)
         self.answers = Answers(self.signature, name, version)
         labels = get_labels(name)

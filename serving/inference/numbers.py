@@ -20,7 +20,9 @@ class NumberReader(Reader):
 
     def checked(self, array: np.ndarray) -> np.ndarray:
         """Finite, or NaN where missing is allowed."""
-        if not isfinite(array.sum()):  # one pass where all is well
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = array.sum()
+        if not isfinite(total):  # one pass where all is well
             self.refuse_rows(np.isinf(array) if self.nullable else ~np.isfinite(array), array)
         return array
 

@@ -31,6 +31,7 @@ BINARY = (b"content-type", b"application/octet-stream")
 CLOSE = (b"connection", b"close")
 JSON_LENGTH = b"inference-header-content-length"
 IDLE_SECONDS = 10.0  # a body that stops coming is given up
+OPEN = ("/v1/models", "/v2", "/metrics")  # KServe's application also describes itself, repository endpoints included
 DISCARDED = 256 << 20  # bytes of a too large body that are read and thrown away, so that its sender sees the 413
 
 
@@ -80,14 +81,14 @@ class InferenceRoute:
         self, infer: Callable[..., Awaitable[tuple[bytes, int | None]]], scope: Scope, receive: Receive, send: Send
     ) -> None:
         headers = dict(scope["headers"])
+        if b"expect" in headers and self._stated(headers) > self._limit:
+            raise self._too_large()  # the sender asks first, and asking for the body would send it
         message = await receive()
         body = message.get("body", b"")
         if message.get("more_body") or len(body) > self._limit:
             body = await self._whole(body, message, headers, receive)
         if message["type"] == "http.disconnect":
             return
-        if self._drain.closed:
-            raise Refused(503, "this server is shutting down", CLOSE, (b"retry-after", b"1"))
         if headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refused(415, "content-encoding is not supported; send the body as it is")
         try:
@@ -116,10 +117,7 @@ class InferenceRoute:
 
     async def _whole(self, body: bytes, message: dict[str, Any], headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The rest of a body that comes in parts; 413 past the limit, 408 where it stops coming."""
-        stated = headers.get(b"content-length", b"")
-        too_large = len(body) > self._limit or (stated.isdigit() and int(stated) > self._limit)
-        if too_large and headers.get(b"expect"):
-            raise self._too_large()  # the sender waits to be asked
+        too_large = len(body) > self._limit or self._stated(headers) > self._limit
         parts, length = [body], len(body)
         while message.get("more_body"):
             try:
@@ -141,6 +139,10 @@ class InferenceRoute:
             raise self._too_large()
         return b"".join(parts)
 
+    @staticmethod
+    def _stated(headers: dict[bytes, bytes]) -> int:
+        return int(headers.get(b"content-length", b"0"))  # httptools lets only numbers through
+
     def _too_large(self) -> Refused:
         return Refused(413, f"the body is larger than {self._limit} bytes; send fewer rows at a time", CLOSE)
 
@@ -151,6 +153,8 @@ class InferenceRoute:
         if (metadata := self._metadata.get(path)) is not None:
             await self._send(send, 200, metadata)
             return
+        if not path.startswith(OPEN) and path != "/":
+            raise Refused(404, self._unknown(scope))
         if path.startswith(f"/v2/models/{self._model.name}/versions/"):
             if (path := self._aliases.get(path, "")) == "":
                 raise Refused(404, self._unknown(scope))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import UserError
-from training.signature import MODEL_ONNX, Input, Signature
+from training.signature import MODEL_JSON, MODEL_ONNX, Input, Signature
 
 INLINE_SECONDS = 0.001  # what one call may hold the event loop
 PROBED_ROWS = 64, 1024
@@ -44,8 +44,16 @@ class ModelFailure(RuntimeError):
 class Session:
     """One loaded model. `run` may be called from any thread, `run_row` only from the event loop's: it writes into one set of buffers."""
 
-    def __init__(self, folder: Path, signature: Signature) -> None:
+    def __init__(self, folder: Path) -> None:
+        """Load an exported folder and try it; UserError where it cannot serve."""
         import onnxruntime as ort
+
+        try:
+            self.signature = Signature.read(folder)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{MODEL_JSON} does not read: {error}", where=str(folder), next_step="export the model again"
+            ) from error
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -56,11 +64,10 @@ class Session:
             raise UserError(
                 f"{MODEL_ONNX} does not load: {error}", where=str(folder), next_step="export the model again"
             ) from error
-        self.signature = signature
         self._check(folder)
-        self._names = [output.tensor for output in signature.outputs]
-        self._forms = [(DTYPES[output.datatype], output.shape) for output in signature.outputs]
-        self._one_row = _Row(self._session, signature.inputs, self._names)
+        self._names = [output.tensor for output in self.signature.outputs]
+        self._forms = [(DTYPES[output.datatype], output.shape) for output in self.signature.outputs]
+        self._one_row = _Row(self._session, self.signature.inputs, self._names)
         self.inline_rows = self._probe(folder)
 
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -173,7 +180,8 @@ def _finite(array: np.ndarray) -> bool:
         return isfinite(sum(array.ravel().tolist())) or bool(
             np.isfinite(array).all()
         )  # numpy's own start costs more than a few values
-    return isfinite(array.sum()) or bool(np.isfinite(array).all())  # a sum of finite numbers may overflow
+    with np.errstate(over="ignore"):  # a sum of finite numbers may overflow
+        return isfinite(array.sum()) or bool(np.isfinite(array).all())
 
 
 def _neutral(column: Input, rows: int) -> np.ndarray:

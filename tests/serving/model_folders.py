@@ -25,12 +25,25 @@ CITIES = ("Berlin", "東京", "")
 
 def every_kind(folder: Path) -> Path:
     """A forecast over one column of each scalar kind, nullable and not: `prediction` [2] and `quantiles` [2, 2], known in closed form."""
-    inputs = [Input(name=n, kind=k.rstrip("?"), nullable=k.endswith("?"), tensor=f"x{i}") for i, (n, k) in enumerate(zip(NAMES, KINDS, strict=True))]  # pyright: ignore[reportArgumentType]
+    inputs = [
+        Input(name=n, kind=k.rstrip("?"), nullable=k.endswith("?"), tensor=f"x{i}")
+        for i, (n, k) in enumerate(zip(NAMES, KINDS, strict=True))
+    ]  # pyright: ignore[reportArgumentType]
     nodes: list[Any] = []
     for i, column in enumerate(inputs):
         source = column.tensor
         if column.kind == "category":
-            nodes.append(helper.make_node("LabelEncoder", [source], [f"v{i}"], domain="ai.onnx.ml", keys_strings=list(CITIES), values_floats=[1.0, 2.0, 3.0], default_float=7.0))
+            nodes.append(
+                helper.make_node(
+                    "LabelEncoder",
+                    [source],
+                    [f"v{i}"],
+                    domain="ai.onnx.ml",
+                    keys_strings=list(CITIES),
+                    values_floats=[1.0, 2.0, 3.0],
+                    default_float=7.0,
+                )
+            )
             nodes.append(helper.make_node("Cast", [f"v{i}"], [f"d{i}"], to=TensorProto.DOUBLE))
             continue
         nodes.append(helper.make_node("Cast", [source], [f"c{i}"], to=TensorProto.DOUBLE))
@@ -55,9 +68,14 @@ def every_kind(folder: Path) -> Path:
         "horizons": np.array([[1.0, 2.0]]),
         "spread": np.array([[[-0.5, 0.5]]]),
     }
-    outputs = [Output(name="prediction", datatype="FP64", shape=(2,), tensor="y0"), Output(name="quantiles", datatype="FP64", shape=(2, 2), tensor="y1")]
+    outputs = [
+        Output(name="prediction", datatype="FP64", shape=(2,), tensor="y0"),
+        Output(name="quantiles", datatype="FP64", shape=(2, 2), tensor="y1"),
+    ]
     more: dict[str, Any] = {"horizons": (4, 52), "step_seconds": 604_800, "quantile_levels": (0.05, 0.95), "time": "at"}
-    return _save(folder, "forecasting", inputs, outputs, nodes, {"y0": ("double", 2), "y1": ("double", 2, 2)}, constants, **more)
+    return _save(
+        folder, "forecasting", inputs, outputs, nodes, {"y0": ("double", 2), "y1": ("double", 2, 2)}, constants, **more
+    )
 
 
 def pictures(folder: Path) -> Path:
@@ -69,17 +87,28 @@ def pictures(folder: Path) -> Path:
     ]
     inputs = [Input(name="image", kind="image", shape=(4, 3), tensor="x0")]
     outputs = [Output(name="probabilities", datatype="FP64", shape=(3,), tensor="y0")]
-    return _save(folder, "classification", inputs, outputs, nodes, {"y0": ("double", 3)}, {"axis": np.array([1], np.int64)}, classes=("left", "mitte ü", "right"))
+    return _save(
+        folder,
+        "classification",
+        inputs,
+        outputs,
+        nodes,
+        {"y0": ("double", 3)},
+        {"axis": np.array([1], np.int64)},
+        classes=("left", "mitte ü", "right"),
+    )
 
 
 def numbers(folder: Path, *, width: int = 3) -> Path:
     """`prediction` = the sum of a few numbers."""
     inputs = [Input(name=f"n{i}", kind="number", tensor=f"x{i}") for i in range(width)]
     nodes = [helper.make_node("Sum", [c.tensor for c in inputs], ["y0"])]
-    return _save(folder, "regression", inputs, [Output(name="prediction", datatype="FP64", tensor="y0")], nodes, {"y0": ("double",)}, {})
+    return _save(
+        folder, "regression", inputs, [Output(name="prediction", datatype="FP64", tensor="y0")], nodes, {"y0": ("double",)}, {}
+    )
 
 
-def treacherous(folder: Path) -> Path:
+def treacherous(folder: Path, *, table: tuple[float, ...] = (1.0, 2.0, 3.0)) -> Path:
     """Fails in the graph where `index` is above 2, gives NaN where `x` is negative, and takes `work` turns of a loop."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["going"]), helper.make_node("Add", ["sum", "one"], ["more"])],
@@ -89,7 +118,10 @@ def treacherous(folder: Path) -> Path:
             helper.make_tensor_value_info("go", TensorProto.BOOL, []),
             helper.make_tensor_value_info("sum", TensorProto.DOUBLE, []),
         ],
-        [helper.make_tensor_value_info("going", TensorProto.BOOL, []), helper.make_tensor_value_info("more", TensorProto.DOUBLE, [])],
+        [
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("more", TensorProto.DOUBLE, []),
+        ],
         [numpy_helper.from_array(np.array(1.0), "one")],
     )
     nodes = [
@@ -99,12 +131,33 @@ def treacherous(folder: Path) -> Path:
         helper.make_node("Loop", ["turns", "yes", "zero"], ["counted"], body=body),
         helper.make_node("Sum", ["picked", "root", "counted"], ["y0"]),
     ]
-    inputs = [Input(name="x", kind="number", tensor="x0"), Input(name="index", kind="integer", tensor="x1"), Input(name="work", kind="integer", tensor="x2")]
-    constants = {"table": np.array([1.0, 2.0, 3.0]), "yes": np.array(True), "zero": np.array(0.0)}
-    return _save(folder, "regression", inputs, [Output(name="prediction", datatype="FP64", tensor="y0")], nodes, {"y0": ("double",)}, constants)
+    inputs = [
+        Input(name="x", kind="number", tensor="x0"),
+        Input(name="index", kind="integer", tensor="x1"),
+        Input(name="work", kind="integer", tensor="x2"),
+    ]
+    constants = {"table": np.array(table, np.float64), "yes": np.array(True), "zero": np.array(0.0)}
+    return _save(
+        folder,
+        "regression",
+        inputs,
+        [Output(name="prediction", datatype="FP64", tensor="y0")],
+        nodes,
+        {"y0": ("double",)},
+        constants,
+    )
 
 
-def _save(folder: Path, task: Any, inputs: list[Input], outputs: list[Output], nodes: list[Any], gives: dict[str, Any], constants: dict[str, Any], **more: Any) -> Path:
+def _save(
+    folder: Path,
+    task: Any,
+    inputs: list[Input],
+    outputs: list[Output],
+    nodes: list[Any],
+    gives: dict[str, Any],
+    constants: dict[str, Any],
+    **more: Any,
+) -> Path:
     graph = helper.make_graph(
         nodes,
         "made_by_hand",
@@ -112,9 +165,13 @@ def _save(folder: Path, task: Any, inputs: list[Input], outputs: list[Output], n
         [helper.make_tensor_value_info(name, ELEMENTS[element], ["N", *shape]) for name, (element, *shape) in gives.items()],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 4)], ir_version=10)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 4)], ir_version=10
+    )
     onnx.checker.check_model(model)
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, folder / MODEL_ONNX)
-    Signature(workload="hand", family="tabular", task=task, target="y", inputs=tuple(inputs), outputs=tuple(outputs), **more).write(folder)
+    Signature(
+        workload="hand", family="tabular", task=task, target="y", inputs=tuple(inputs), outputs=tuple(outputs), **more
+    ).write(folder)
     return folder

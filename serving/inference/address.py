@@ -1,0 +1,19 @@
+"""The address that a server listens on."""
+
+from __future__ import annotations
+
+import socket
+
+from data.errors import UserError
+
+
+def bound(host: str, port: int, flag: str) -> socket.socket:
+    """A socket that holds the port and does not listen yet; UserError where another process has it, naming the `flag` to change."""
+    holding = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        holding.bind((host, port))
+    except (OSError, OverflowError) as error:
+        holding.close()
+        raise UserError(f"cannot listen on {host}:{port}: {error}", next_step=f"choose another port with {flag}") from error
+    return holding
