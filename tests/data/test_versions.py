@@ -415,3 +415,59 @@ def test_recipes_of_100_workloads_take_half_a_second(tmp_path: Path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True, cwd=project.ROOT)
     assert float(done.stdout) < 0.5
+
+
+ENTRY = {
+    "source": ["data.sources"],
+    "dataset": ["data.prepare", "data.sources"],
+    "quality": ["data.quality"],
+    "features": ["data.features"],
+    "model": ["training.fit", "training.family", "training.search", "training.tabular"],
+    "evaluation": ["training.evaluate"],
+}
+# Modules that decide no byte of an output: how errors read, where files lie, how a write survives a crash.
+NO_MATTER = {
+    "data",
+    "training",
+    "data.errors",
+    "data.files",
+    "data.places",
+    "data.section",
+    "data.schema",
+    "data.versions",
+    "data.recipe",
+}
+NO_MATTER |= {"training.checkpoint", "training.tracking"}
+
+
+def imported(module: str, seen: set[str]) -> set[str]:
+    """The project's modules that `module` imports, directly or not."""
+    import ast
+
+    path = project.ROOT / Path(*module.split("."))
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            names += [f"{n}.{a.name}" for n in names for a in node.names] if isinstance(node, ast.ImportFrom) else []
+            names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                where = project.ROOT / Path(*name.split("."))
+                if (
+                    name.startswith(("data.", "training."))
+                    and name not in seen
+                    and (where.is_dir() or where.with_suffix(".py").is_file())
+                ):
+                    seen.add(name)
+                    imported(name, seen)
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_code_of_a_stage_is_its_dependency(stage: str):
+    """Every module that a stage's functions reach is listed in dvc.yaml (an edit reruns the stage), and what is listed is there."""
+    deps = [path for path in recipe.declared(project.ROOT, stage, "co2").deps if not path.startswith("data/store/")]
+    assert [path for path in deps if not (project.ROOT / path).exists()] == []
+    reached = {name for entry in ENTRY[stage] for name in {entry, *imported(entry, set())}} - NO_MATTER
+    listed = {path.removesuffix(".py").replace("/", ".") for path in deps}
+    assert {name for name in reached if not any(name == one or name.startswith(one + ".") for one in listed)} == set()
