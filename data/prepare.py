@@ -56,6 +56,8 @@ def prepare(raw: pd.DataFrame, data: DataSection) -> pd.DataFrame:
     columns = _typed(raw, data)
     df = pd.DataFrame({name: columns[name] for name in data.columns}, copy=False)
     _refuse_missing(df, data)
+    if data.sha256 is not None:
+        _refuse_other(df, data)
     left_out: dict[str, int] = {}
     if data.step is None:
         df = _keep(df, df[data.target].notna(), "rows without a target", left_out)
@@ -66,12 +68,16 @@ def prepare(raw: pd.DataFrame, data: DataSection) -> pd.DataFrame:
         what = f"{len(df)} rows are left of {len(raw)}; left out: {', '.join(f'{n} {why}' for why, n in left_out.items())}"
         raise UserError(what, where=data.source, next_step="check data.since, data.until and the target")
     df = df.reset_index(drop=True)
-    if data.sha256 is not None and (digest := table_digest(df)) != data.sha256:
+    df.attrs["left_out"] = left_out
+    return df
+
+
+def _refuse_other(df: pd.DataFrame, data: DataSection) -> None:
+    """Another table than the one that `sha256` names: all rows in the source's order, before since/until leave any out."""
+    if (digest := table_digest(df)) != data.sha256:
         what = f"the table is not the one that data.sha256 names: it has {digest}"
         step = "fetch the file again, or, where the change is meant, write the new digest"
         raise UserError(what, where=data.source, next_step=step)
-    df.attrs["left_out"] = left_out
-    return df
 
 
 def _keep(df: pd.DataFrame, rows: Any, why: str, left_out: dict[str, int]) -> pd.DataFrame:
