@@ -122,7 +122,7 @@ def _program(places: Places, name: str, urls: dict[str, str]) -> Program:
     }
     workspace = str(places.home / "dagster" / "workspace.yaml")
     commands: dict[str, tuple[str, ...]] = {
-        "mlflow": (python, "-m", "mlflow", *_mlflow(places, port)),
+        "mlflow": (python, "-m", "training.tracking_server", *_mlflow(places, port)),
         "gateway": (python, "-m", "serving.gateway", "--port", port),
         "code": (
             python,
@@ -154,7 +154,6 @@ def _mlflow(places: Places, port: str) -> tuple[str, ...]:
     store = places.home / "mlflow"
     store.mkdir(parents=True, exist_ok=True)
     return (
-        "server",
         *("--host", "127.0.0.1", "--port", port, "--workers", "1"),
         *("--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}"),
         *("--artifacts-destination", (store / "artifacts").as_uri(), "--serve-artifacts"),
