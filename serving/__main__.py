@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -82,6 +83,8 @@ def _serve(options: argparse.Namespace) -> None:
         os.environ.pop(name, None)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # kserve's choice, said on each start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    sys.modules["pyarrow"] = None  # pyright: ignore[reportArgumentType]  (kserve imports pandas, which takes 35 MB more where it finds pyarrow; neither is used)
+    gc.disable()  # importing makes no garbage, only a quarter of a million objects
     from serving.inference.model import OnnxModel
     from serving.runtime import Server, Settings
 
@@ -93,7 +96,10 @@ def _serve(options: argparse.Namespace) -> None:
         leaving_seconds=options.leaving_seconds,
         stock_routes=options.stock_routes,
     )
-    Server(OnnxModel(options.model_name, session, options.version), settings).serve()
+    server = Server(OnnxModel(options.model_name, session, options.version), settings)
+    gc.freeze()  # which no later collection has to walk through while requests wait
+    gc.enable()
+    server.serve()
 
 
 if __name__ == "__main__":
