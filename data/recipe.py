@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatch
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from data import yamls
 from data.errors import UserError
 
 INDEX = "orchestration/workloads/index.yaml"
@@ -186,33 +186,14 @@ def _parsed(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.load(path.read_bytes(), Loader=_loader())  # noqa: S506 (a subclass of the safe one)
+        return yamls.load(path.read_bytes())
     except yaml.YAMLError as error:
-        raise UserError(f"not readable as YAML: {error}", where=str(path), next_step="mend the file") from error
+        step = "remove it: the next run writes it anew, from the run cache" if path.name == LOCK else "mend the file"
+        raise UserError(f"not readable as YAML: {error}", where=str(path), next_step=step) from error
 
 
 def _locked(root: Path) -> dict[str, Any]:
     return (_yaml(root / LOCK) or {}).get("stages") or {}
-
-
-@cache
-def _loader() -> Any:
-    """libyaml's parser (8 times as fast) with YAML 1.2's plain values, as DVC reads them: `off` is text, `1e-4` a number."""
-    import yaml
-
-    Loader: Any = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
-    plain = (":bool", ":float", ":int")
-    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.items()
-    Loader.yaml_implicit_resolvers = {first: [p for p in pairs if not p[0].endswith(plain)] for first, pairs in resolvers}
-    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-    Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9][0-9_]*$"), list("-+0123456789"))
-    real = (
-        r"^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?"
-    )
-    special = r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(real + special), list("-+0123456789."))
-    Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node).replace("_", "")))
-    return Loader
 
 
 def _filled(value: Any, names: Mapping[str, Any]) -> Any:

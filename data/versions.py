@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data import yamls
 from data.errors import UserError
 from data.files import write_atomically
 from data.places import Places
 from data.recipe import (
+    LOCK,
     edited,
     file_md5,
     locked,
@@ -121,8 +123,8 @@ def _repo(root: Path) -> Iterator[Any]:
 
 
 def _adapt() -> None:
-    """Two changes of DVC, made once: its shell runner calls the function of this context where there is one, and its run
-    cache finds dvc.yaml in the project and not in the working directory."""
+    """Three changes of DVC, made once: its shell runner calls the function of this context where there is one; its run
+    cache finds dvc.yaml in the project and not in the working directory; dvc.lock is read fast and replaced whole."""
     from dvc import stage as dvc_stage
     from dvc.stage import run
 
@@ -142,6 +144,38 @@ def _adapt() -> None:
 
     cmd_run.in_process = True  # pyright: ignore[reportFunctionMemberAccess]
     run.cmd_run, dvc_stage.create_stage = cmd_run, create_in_project  # pyright: ignore[reportAttributeAccessIssue]
+    _adapt_yaml()
+
+
+def _adapt_yaml() -> None:
+    """DVC reads YAML with ruamel, which takes seconds for the dvc.lock of 100 workloads, and writes dvc.lock in place."""
+    import yaml
+    from dvc import dvcfile
+    from dvc.utils import strictyaml
+    from dvc.utils.serialize import YAMLFileCorruptedError
+
+    parse_slowly, modify_in_place = strictyaml.parse_yaml, dvcfile.modify_yaml
+
+    def parse_yaml(text: str, path: str, typ: str = "safe") -> Any:
+        if typ != "safe":
+            return parse_slowly(text, path, typ)
+        try:
+            return yamls.load(text) or {}
+        except yaml.YAMLError:
+            raise YAMLFileCorruptedError(path) from None
+
+    @contextmanager
+    def modify_yaml(path: str, fs: Any = None) -> Iterator[Any]:
+        lock = Path(path)
+        if lock.name != LOCK:
+            with modify_in_place(path, fs=fs) as content:
+                yield content
+            return
+        content = parse_yaml(lock.read_text(encoding="utf-8"), path) if lock.is_file() else {}
+        yield content
+        write_atomically(lock, yamls.dump(content))
+
+    strictyaml.parse_yaml, dvcfile.modify_yaml = parse_yaml, modify_yaml  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @contextmanager

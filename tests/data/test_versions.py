@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import recipe, versions
+from data import recipe, versions, yamls
 from data.errors import UserError
 from tests.data import project
 
@@ -168,6 +168,20 @@ def test_an_edit_under_a_running_stage_is_noticed(door: Door, edited: str):
     assert door.bring("model").ran
 
 
+def test_a_torn_lock_is_said_and_rebuilt(door: Door):
+    """A dvc.lock that a killed `dvc repro` left half written is named; without it the next run restores everything."""
+    door.up()
+    lock = door.root / "dvc.lock"
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[: len(whole) // 2] + b"\n  - [")
+    with pytest.raises(UserError, match="not readable as YAML") as caught:
+        versions.locked(door.root, "w")
+    assert "remove it" in caught.value.next_step
+    lock.unlink()
+    assert door.up() == ["source"]
+    assert lock.read_bytes() == whole
+
+
 def test_the_guard_lets_be_what_is_not_of_the_stage(door: Door):
     """An edit of another section or of other code is none of a stage's business."""
     with versions.stage_guard(door.root, "model", "w"):
@@ -201,23 +215,24 @@ PLAIN = st.one_of(
     )
 )
 def test_yaml_is_read_as_dvc_reads_it(value: Any):
-    """Whatever a section holds, the fast reader gives what DVC's does, before and after DVC wrote it to its lock."""
-    import yaml
+    """Whatever a section holds, the fast reader gives what DVC's does, and DVC reads what the fast writer wrote."""
     from dvc.utils.serialize import dumps_yaml, loads_yaml
 
     written = dumps_yaml({"attributes": value})
-    ours = yaml.load(written, Loader=recipe._loader())
+    ours = yamls.load(written)
     assert recipe._plain(ours) == recipe._plain(loads_yaml(written))
     assert recipe._plain(ours) == recipe._plain({"attributes": value})
+    again = yamls.dump({"attributes": value})
+    assert recipe._plain(loads_yaml(again)) == recipe._plain({"attributes": value})
+    assert recipe._plain(yamls.load(again)) == recipe._plain({"attributes": value})
 
 
 def test_plain_values_are_those_of_yaml_12():
     """`off` and `yes` are text and `1e-4` is a number, as DVC has them and unlike YAML 1.1."""
-    import yaml
     from dvc.utils.serialize import loads_yaml
 
     text = "[off, yes, 1e-4, 010, 1_000, true, 1.5, -3, .inf, null, ~, 2020-01-01x, '1']"
-    assert yaml.load(text, Loader=recipe._loader()) == loads_yaml(text)
+    assert yamls.load(text) == loads_yaml(text)
 
 
 def test_damaged_outputs_are_refused(door: Door):
