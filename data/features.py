@@ -1,7 +1,7 @@
 """Feast's door: the table of examples through a point-in-time join, and the online store that completes requests.
 
 Every workload has a Feast project of its own below HOME/feast, so workloads do not race for one registry. Feast's names are ours
-(`f0`, `f1`...); names.json maps them to the columns' names, for the gateway's reader. Without an entity Feast is not imported.
+(`f_` and a digest); names.json maps them to the columns' names, for the gateway's reader. Without an entity Feast is not imported.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
+from hashlib import md5
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +107,8 @@ def _joined(workload: str, table: pd.DataFrame, schema: TableSchema, folder: Pat
 
 
 def _feast_names(schema: TableSchema) -> dict[str, str]:
-    """Feast's name of each stored input, and ours."""
-    return {f"f{i}": name for i, name in enumerate(schema.stored)}
+    """Feast's name of each stored input, and ours. It follows from the column alone: a candidate with other columns renames none."""
+    return {f"f_{md5(name.encode(), usedforsecurity=False).hexdigest()[:16]}": name for name in schema.stored}
 
 
 def _for_feast(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
@@ -168,7 +169,10 @@ def _feast(workload: str, schema: TableSchema, folder: Path, home: Path) -> Iter
         )
         store.apply([entity, view])
         names = {"project": workload, "view": VIEW, "join_key": JOIN_KEY, "entity_type": key_type.name}
-        write_json(place / "names.json", names | {"features": _feast_names(schema)})
+        file = place / "names.json"
+        # Columns that only the champion still reads keep their names, and in the store their last values, until it is replaced.
+        older = json.loads(file.read_bytes())["features"] if file.is_file() else {}
+        write_json(file, names | {"features": older | _feast_names(schema)})
         yield store
 
 

@@ -118,7 +118,8 @@ class Completion:
             if self._latest.get(route.workload, (0, None))[0] != stamp:
                 written = json.loads(path.read_bytes())
                 at = datetime.fromisoformat(written["time"])
-                self._latest[route.workload] = stamp, Row(at if at.tzinfo else at.replace(tzinfo=UTC), written["values"])
+                at = at if at.tzinfo else at.replace(tzinfo=UTC)
+                self._latest[route.workload] = stamp, Row(written["values"], dict.fromkeys(written["values"], at))
         except FileNotFoundError:
             raise Refusal(503, f"{route.workload}: no features were published yet", retry_after_s=10) from None
         return self._latest[route.workload][1]
@@ -147,22 +148,26 @@ class _Filling:
             if entity is not None and entity not in row:
                 raise Refusal(400, f"{self._route.workload}: name the {entity}, or bring every input")
             found = await self._completion.row(self._route, self._signature, row.get(entity) if entity else None)
-            self._check_age(found, row.get(entity) if entity else None)
+            at = self._time_of(found, row.get(entity) if entity else None)
             for column in lacking:
                 of_time = column.name == self._signature.time and column.name not in found.values
-                row[column.name] = self._json(column, found.at if of_time else found.values.get(column.name))
+                row[column.name] = self._json(column, at if of_time else found.values.get(column.name))
         if self.key is not None:
             row.pop(self.key, None)
 
-    def _check_age(self, found: Row, entity: Any) -> None:
-        age_s = time.time() - found.at.timestamp()
+    def _time_of(self, found: Row, entity: Any) -> datetime:
+        """The time up to which the stored values are known; Refusal where that is longer ago than the ttl."""
+        of = f" of {self._signature.entity} {_shown(entity)}" if self._signature.entity else ""
+        stored = [name for name in self._signature.stored if name in found.times]
+        if not stored:
+            raise Refusal(503, f"{self._route.workload}: the online store has no value{of} that this version reads")
+        at = found.at(stored)
+        age_s = time.time() - at.timestamp()
         self.age_s = max(self.age_s or 0.0, age_s)
         ttl_s = self._signature.ttl_seconds
         if ttl_s is not None and age_s > ttl_s:
-            of = f" of {self._signature.entity} {_shown(entity)}" if self._signature.entity else ""
-            raise Refusal(
-                503, f"stale: the values{of} are {_span(age_s)} old (from {_iso(found.at)}), older than {_span(ttl_s)}"
-            )
+            raise Refusal(503, f"stale: the values{of} are {_span(age_s)} old (from {_iso(at)}), older than {_span(ttl_s)}")
+        return at
 
     def _json(self, column: Input, value: Any) -> Any:
         """A stored value as a v1 instance states it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,10 +39,14 @@ class Names:
 
 @dataclass(frozen=True)
 class Row:
-    """One entity's newest values by column, and the time that they are of."""
+    """One entity's newest values by column, and the time that each is of."""
 
-    at: datetime
     values: Mapping[str, Any]
+    times: Mapping[str, datetime]
+
+    def at(self, columns: Collection[str]) -> datetime:
+        """The time of these columns: the oldest, for what a newer view left out stays as old as it is."""
+        return min(self.times[column] for column in columns)
 
 
 class OnlineStore:
@@ -102,13 +106,12 @@ class OnlineStore:
         return self._file.stat().st_ino, (self._folder / "names.json").stat().st_ino
 
     def _read(self, key: bytes) -> Row | None:
-        values, at = {}, None
+        values, times = {}, {}
         for feature, value, event in self._db.execute(self._select, (key,)):
             name = self._names.features.get(feature)
-            if name is not None:  # a feature of an older view stays in the store
-                values[name] = decoded(value)
-                at = event
-        return None if at is None else Row(_event_time(at), values)
+            if name is not None:
+                values[name], times[name] = decoded(value), _event_time(event)
+        return Row(values, times) if values else None
 
     def _key(self, entity: Any) -> bytes:
         """Feast's entity key, serialisation 3: count, then type, length and bytes of each name, then of each value."""

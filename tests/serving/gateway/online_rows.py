@@ -7,8 +7,11 @@ import sqlite3
 import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from data.files import write_json
 
 
 def varint(number: int) -> bytes:
@@ -43,18 +46,13 @@ def write(folder: Path, entity: str | int, values: Mapping[str, Any], at: dateti
     """Publish one entity's values (columns by a person's names), as data/features.py has Feast do it."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "names.json"
-    names = json.loads(file.read_text()) if file.exists() else {}
-    generated = {column: f"f{number}" for number, column in enumerate(values)}
+    names = json.loads(file.read_text()) if file.exists() else {"features": {}}
+    generated = {column: f"f_{sha256(column.encode()).hexdigest()[:12]}" for column in values}
     kind = "STRING" if isinstance(entity, str) else "INT64"
-    stated = {
-        "project": "w",
-        "view": "stored",
-        "join_key": "key",
-        "entity_type": kind,
-        "features": {f: c for c, f in generated.items()},
-    }
+    features = names["features"] | {feature: column for column, feature in generated.items()}
+    stated = {"project": "w", "view": "stored", "join_key": "key", "entity_type": kind, "features": features}
     if names != stated:
-        file.write_text(json.dumps(stated))
+        write_json(file, stated)
     raw, number = (entity.encode(), 2) if isinstance(entity, str) else (struct.pack("<q", entity), 4)
     key = struct.pack("<III", 1, 2, 3) + b"key" + struct.pack("<II", number, len(raw)) + raw
     local = int(at.astimezone(UTC).replace(tzinfo=None).timestamp())  # as Feast's adapter does

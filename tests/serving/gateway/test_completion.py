@@ -145,6 +145,19 @@ def test_stale_values_are_refused_where_there_is_a_ttl(gateway: Running, server:
     assert reply.json["error"].startswith('stale: the values of station "old" are 5 h old')
 
 
+def test_a_candidate_s_columns_do_not_disturb_the_champion(gateway: Running, server: ModelServer) -> None:
+    """When a candidate with other columns was published, the champion still gets its own, and their age is theirs."""
+    workload = Workload(gateway, server, "changing", ttl_seconds=7200)
+    now = datetime.now(UTC)
+    write(workload.store, "a", STORED, now - timedelta(hours=1))
+    write(workload.store, "a", {"new": 1.0, "open": False}, now)
+    reply = workload.predict({"station": "a"})
+    assert reply.json["instances"][0] | {"time": ""} == WHOLE | {"open": False, "time": ""}
+    assert 3500 < float(reply.headers["x-aiprime-feature-age-seconds"]) < 3700
+    write(workload.store, "b", {"new": 1.0}, now)
+    assert "no value of station" in workload.predict({"station": "b"}).json["error"]
+
+
 def test_a_value_that_is_not_there_is_not_invented(gateway: Running, server: ModelServer) -> None:
     """A missing value of a column that may not be missing is a 503 that names the column."""
     workload = Workload(gateway, server, "with_gaps")
