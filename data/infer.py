@@ -191,13 +191,12 @@ def _classes(target: Guess, raw: pd.Series, notes: list[str]) -> Guess:
     import pandas as pd
 
     values = texts(_arrow(raw))
-    counts = pd.Series(values).value_counts()
-    if said := [str(v) for v in counts.index if str(v).lower() in MISSING]:
+    counts = {str(value): int(n) for value, n in pd.Series(values).value_counts().items()}
+    if said := [value for value in counts if value.lower() in MISSING]:
         notes.append(
             f"{target.name!r} has the class {said[0]!r} ({counts[said[0]]:,} rows): leave the cell empty where there is no value"
         )
-    if len(counts) and counts.min() < 5:
-        rare = [str(v) for v in counts.index[counts < 5]]
+    if rare := [value for value, n in counts.items() if n < 5]:
         notes.append(f"{target.name!r} has classes with fewer than 5 rows: {', '.join(rare[:5])}")
     missing = int(pd.isna(values).sum())
     return Guess(name=target.name, kind="category", values=values, rows=target.rows, missing=missing, distinct=len(counts))
