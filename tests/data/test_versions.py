@@ -486,3 +486,15 @@ def test_the_code_of_a_stage_is_its_dependency(stage: str):
     reached = {name for entry in ENTRY[stage] for name in {entry, *imported(entry, set())}} - NO_MATTER
     listed = {path.removesuffix(".py").replace("/", ".") for path in deps}
     assert {name for name in reached if not any(name == one or name.startswith(one + ".") for one in listed)} == set()
+
+
+def test_a_full_disk_is_said(door: Door):
+    """No space left, wherever below it happens, is an error that says where and what to do; the lock stays as it was."""
+    import errno
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "data/store/w/source.json")
+
+    with pytest.raises(UserError, match=r"the disk is full(.|\n)*source\.json(.|\n)*aiprime gc"):
+        door.bring("source", call=full)
+    assert door.lock == b""
