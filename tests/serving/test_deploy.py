@@ -158,6 +158,7 @@ LocalTarget(Path(sys.argv[1])).release("co2", 2, expected="1", reason="better")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
 def test_a_release_that_is_cut_off_is_carried_to_its_end(home: Path, target: LocalTarget, point: str) -> None:
     """A releasing process is killed -9 right after each step: the pointer never leads nowhere, and `reconcile` settles it."""
@@ -291,6 +292,7 @@ def test_a_scratch_server_that_fails_says_why(home: Path, target: LocalTarget) -
         pass
 
 
+@pytest.mark.slow
 def test_ports_come_back_after_down_and_up(home: Path, target: LocalTarget) -> None:
     """After `down` and `up` a champion has the address it had; where that port was taken meanwhile, it gets another."""
     register(home, 1)
@@ -346,6 +348,7 @@ def test_no_request_is_lost_while_versions_switch(home: Path, target: LocalTarge
     is_settled(home, "4")
 
 
+@pytest.mark.slow
 def test_an_old_server_is_drained_before_it_ends(home: Path, target: LocalTarget) -> None:
     """A slow request that an old server has begun is answered by it, though the pointer has moved on."""
     url = start_gateway(home)

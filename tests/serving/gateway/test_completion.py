@@ -194,6 +194,7 @@ def test_a_series_without_an_entity_is_filled_in_from_its_newest_row(gateway: Ru
     assert {one["name"] for one in workload.infer().json["inputs"]} == set(WHOLE)
 
 
+@pytest.mark.slow
 def test_a_locked_store_is_waited_for_a_little(workload: Workload) -> None:
     """While Feast commits a request waits; a store that stays locked is a 503, not a hanging client."""
     assert workload.predict({"station": "mauna-loa"}).status == 200
