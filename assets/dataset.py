@@ -12,16 +12,14 @@ from data.places import Places
 def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
     """`WORKLOAD/dataset`: the source re-read, typed and sorted. Its data version is the content hash."""
 
-    @dg.asset(
-        **stage_asset.declared(
-            spec,
-            places,
-            "dataset",
-            "dataset.py",
-            kinds={"dvc", "parquet"},
-            stages=("source", "dataset"),
-            description=spec.description or f"The rows of {spec.data.source}, typed, sorted and versioned.",
-        )
+    @stage_asset.asset(
+        spec,
+        places,
+        "dataset",
+        "dataset.py",
+        kinds={"dvc", "parquet"},
+        stages=("source", "dataset"),
+        description=spec.description or f"The rows of {spec.data.source}, typed, sorted and versioned.",
     )
     def dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         version, told = stage_asset.bring(context, spec, places, "source", "dataset")

@@ -18,16 +18,14 @@ log = logging.getLogger("aiprime.deployment")
 def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
     """`WORKLOAD/endpoint`."""
 
-    @dg.asset(
-        **stage_asset.declared(
-            spec,
-            places,
-            "endpoint",
-            "deployment.py",
-            after=["registered_model"],
-            kinds={"kserve"},
-            description="The champion behind one stable URL.",
-        )
+    @stage_asset.asset(
+        spec,
+        places,
+        "endpoint",
+        "deployment.py",
+        after=["registered_model"],
+        kinds={"kserve"},
+        description="The champion behind one stable URL.",
     )
     def endpoint(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         stage_asset.lease.hold(places.home, spec.name, context.run.run_id)

@@ -14,17 +14,15 @@ from data.places import Places
 def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
     """`WORKLOAD/evaluation`."""
 
-    @dg.asset(
-        **stage_asset.declared(
-            spec,
-            places,
-            "evaluation",
-            "evaluation.py",
-            after=["model"],
-            kinds={"dvc", "onnx"},
-            stages=("evaluation",),
-            description="Scores on rows the model never saw, and whether it may replace the champion.",
-        )
+    @stage_asset.asset(
+        spec,
+        places,
+        "evaluation",
+        "evaluation.py",
+        after=["model"],
+        kinds={"dvc", "onnx"},
+        stages=("evaluation",),
+        description="Scores on rows the model never saw, and whether it may replace the champion.",
     )
     def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         version, told = stage_asset.bring(context, spec, places, "evaluation")

@@ -15,17 +15,15 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
     through = {"feast"} if spec.data.entity else set()
     said = "point-in-time joined by Feast" if through else "as they stand in the dataset"
 
-    @dg.asset(
-        **stage_asset.declared(
-            spec,
-            places,
-            "features",
-            "features.py",
-            after=["dataset"],
-            kinds={"parquet", "dvc", *through},
-            stages=("features",),
-            description=f"The model's inputs and the truth, one row per example, {said}.",
-        )
+    @stage_asset.asset(
+        spec,
+        places,
+        "features",
+        "features.py",
+        after=["dataset"],
+        kinds={"parquet", "dvc", *through},
+        stages=("features",),
+        description=f"The model's inputs and the truth, one row per example, {said}.",
     )
     def features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         version, told = stage_asset.bring(context, spec, places, "features")

@@ -15,17 +15,15 @@ from training.signature import MODEL_ONNX
 def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
     """`WORKLOAD/model`."""
 
-    @dg.asset(
-        **stage_asset.declared(
-            spec,
-            places,
-            "model",
-            "fitting.py",
-            after=["features"],
-            kinds={"lightning", "onnx", "dvc"},
-            stages=("model",),
-            description=f"A {spec.family} model of size {spec.train.size}, fitted on the train rows.",
-        )
+    @stage_asset.asset(
+        spec,
+        places,
+        "model",
+        "fitting.py",
+        after=["features"],
+        kinds={"lightning", "onnx", "dvc"},
+        stages=("model",),
+        description=f"A {spec.family} model of size {spec.train.size}, fitted on the train rows.",
     )
     def model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         version, told = stage_asset.bring(context, spec, places, "model")

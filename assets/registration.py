@@ -29,16 +29,14 @@ log = logging.getLogger("aiprime.registration")
 def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
     """`WORKLOAD/registered_model`."""
 
-    @dg.asset(
-        **stage_asset.declared(
-            spec,
-            places,
-            "registered_model",
-            "registration.py",
-            after=["evaluation"],
-            kinds={"mlflow"},
-            description="The version in MLflow: files, signature, input example, and where it all came from.",
-        )
+    @stage_asset.asset(
+        spec,
+        places,
+        "registered_model",
+        "registration.py",
+        after=["evaluation"],
+        kinds={"mlflow"},
+        description="The version in MLflow: files, signature, input example, and where it all came from.",
     )
     def registered_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         stage_asset.lease.hold(places.home, spec.name, context.run.run_id)

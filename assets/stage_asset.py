@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def key(spec: Spec, stage: str) -> dg.AssetKey:
     return dg.AssetKey([spec.name, stage])
 
 
-def declared(
+def asset(
     spec: Spec,
     places: Places,
     name: str,
@@ -33,8 +33,8 @@ def declared(
     kinds: set[str],
     description: str,
     stages: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The arguments of `dg.asset` for one stage of a workload: what the UI shows before anything ran.
+) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
+    """`dg.asset` for one stage of a workload, with what the UI shows before anything ran.
 
     `stages` are DVC's stages behind the asset; their recipe is the asset's code version.
     """
@@ -46,16 +46,16 @@ def declared(
                 dg.LocalFileCodeReference(file_path=str(places.defs(spec.name)), line_number=1, label="workload"),
             ]
         )
-    return {
-        "key": key(spec, name),
-        "deps": [key(spec, upstream) for upstream in after],
-        "group_name": spec.name,
-        "kinds": kinds,
-        "description": description,
-        "code_version": "-".join(versions.recipe(places.root, stage, spec.name)[:16] for stage in stages) or None,
-        "metadata": {"dagster/code_references": code},
-        "tags": {"aiprime/workload": spec.name},
-    }
+    return dg.asset(
+        key=key(spec, name),
+        deps=[key(spec, upstream) for upstream in after],
+        group_name=spec.name,
+        kinds=kinds,
+        description=description,
+        code_version="-".join(versions.recipe(places.root, stage, spec.name)[:16] for stage in stages) or None,
+        metadata={"dagster/code_references": code},
+        tags={"aiprime/workload": spec.name},
+    )
 
 
 def bring(context: Any, spec: Spec, places: Places, *stages: str) -> tuple[str, dict[str, Any]]:

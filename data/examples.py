@@ -187,7 +187,8 @@ def _labels(values: pd.Series, column: Column) -> pd.Series:
         )
     else:
         text = values[known].astype(str)
-    return text.reindex(values.index).astype(object).where(known, None)
+    labels = text.reindex(values.index).astype(object)
+    return labels.where(known, None)  # pyright: ignore[reportArgumentType]  (None is a value here)
 
 
 def _values(values: pd.Series, column: Column, *, text: bool = False) -> np.ndarray:
@@ -195,9 +196,10 @@ def _values(values: pd.Series, column: Column, *, text: bool = False) -> np.ndar
     import pandas as pd
 
     if text or column.kind == "category":
-        return (
-            _labels(values, column) if text else values.astype(object).where(values.notna() & (values != ""), None)
-        ).to_numpy(object)
+        labels = _labels(values, column) if text else values.astype(object)
+        found = labels.to_numpy(object, copy=True)
+        found[(labels.isna() | (labels == "")).to_numpy()] = None
+        return found
     if column.kind == "time":
         raise UserError(
             f"{column.name!r} is a time: it cannot be a feature of a series", where="features.known, features.history"
@@ -209,4 +211,5 @@ def _typed(values: pd.Series, column: Column) -> pd.Series:
     """A picked column back in its own kind; missing values stay where the column allows them."""
     if column.kind == "category" or column.nullable:
         return values
-    return values.astype({"integer": "int64", "boolean": "bool"}.get(column.kind, "float64"))
+    kind: Any = {"integer": "int64", "boolean": "bool"}.get(column.kind, "float64")
+    return values.astype(kind)

@@ -119,10 +119,11 @@ def _for_feast(rows: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
 
 def _from_feast(values: pd.Series, column: Column) -> pd.Series:
     if column.kind == "category":
-        return values.astype(object).where(values.notna(), None)
+        return values.astype(object).where(values.notna(), None)  # pyright: ignore[reportArgumentType]  (None is a value here)
     if column.kind == "time" or (column.nullable and column.kind != "number"):
         return values
-    return values.astype({"integer": "int64", "boolean": "bool"}.get(column.kind, "float64"))
+    kind: Any = {"integer": "int64", "boolean": "bool"}.get(column.kind, "float64")
+    return values.astype(kind)
 
 
 @contextmanager

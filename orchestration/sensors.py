@@ -62,9 +62,9 @@ def _news(instance: dg.DagsterInstance, places: Places, workload: str) -> Iterat
             pointer = instance.get_latest_materialization_event(above)
             tags[f"{INPUT_DATA_VERSION_TAG_PREFIX}/{above.to_user_string()}"] = locked[STAGES[parent]]
             tags[f"{INPUT_EVENT_POINTER_TAG_PREFIX}/{above.to_user_string()}"] = _pointer(instance, above, told, pointer)
-        had = last.asset_materialization.tags if last and last.asset_materialization else {}
+        had = last.asset_materialization.tags or {} if last and last.asset_materialization else {}
         known = {name: value for name, value in tags.items() if not name.startswith(INPUT_EVENT_POINTER_TAG_PREFIX)}
-        if told or any((had or {}).get(name) != value for name, value in known.items()):
+        if told or any(had.get(name) != value for name, value in known.items()):
             told = True
             yield dg.AssetMaterialization(key, tags=tags, metadata={"from": "dvc repro", "content_hash": locked[stage]})
 

@@ -230,7 +230,7 @@ def _mlflow_signature(signature: Signature) -> Any:
             return nested
         return DataType.double if column.kind == "integer" and column.nullable else kinds[column.kind]
 
-    columns = [ColSpec(kind(column), column.name, required=not column.nullable) for column in signature.inputs]
+    columns: list[Any] = [ColSpec(kind(column), column.name, required=not column.nullable) for column in signature.inputs]
     return ModelSignature(inputs=Schema(columns))
 
 

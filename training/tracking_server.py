@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     def become(command: Sequence[str], *, extra_env: Mapping[str, str], **_: Any) -> None:
         os.execvpe(command[0], list(command), {**os.environ, **extra_env})  # noqa: S606  (the command is MLflow's own)
 
-    mlflow.server._exec_cmd = become
+    mlflow.server._exec_cmd = become  # pyright: ignore[reportPrivateImportUsage]  (a private name of a pinned package, held by a test)
     cli(["server", *arguments])
 
 
