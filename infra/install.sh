@@ -37,4 +37,5 @@ echo "· installing $(grep -c '^[a-zA-Z]' infra/locks/main.txt) packages and $(b
 uv pip install --python .venv/bin/python --require-hashes -r infra/locks/main.txt -r "$torch" "${extra[@]}" 2>&1 | grep -v '^ [+~-]' || true
 uv pip check --quiet --python .venv/bin/python
 uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+.venv/bin/python -c 'from data.places import Places; from data.versions import initialise; here = Places.find(); initialise(here.root, here.home)'
 printf '%s' "$wanted" > .venv/.installed
