@@ -60,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--body_limit", type=int, default=64 << 20, metavar="BYTES", help="a larger request is a 413 (default: 64 MB)"
     )
+    parser.add_argument("--idle_seconds", type=float, default=10.0, help="for headers or a body that stop coming (default: 10)")
     parser.add_argument(
         "--leaving_seconds", type=float, default=0.3, help="after SIGTERM: not ready, but still answering (default: 0.3)"
     )
@@ -93,6 +94,7 @@ def _serve(options: argparse.Namespace) -> None:
         grpc_port=options.grpc_port,
         bind=bind,
         body_limit=options.body_limit,
+        idle_seconds=options.idle_seconds,
         leaving_seconds=options.leaving_seconds,
         stock_routes=options.stock_routes,
     )

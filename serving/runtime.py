@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse
 from serving.inference.dataplane import ReadyDataPlane
 from serving.inference.drain import Drain
 from serving.inference.model import OnnxModel
+from serving.inference.patience import Patience
 from serving.inference.remote_calls import RemoteCalls, Servicer
 from serving.inference.route import InferenceRoute
 
@@ -42,6 +43,7 @@ class Settings:
     bind: str = "127.0.0.1"
     body_limit: int = 64 << 20  # bytes
     leaving_seconds: float = 0.3  # not ready, but still answering
+    idle_seconds: float = 10.0  # for headers or a body that do not come
     grace_seconds: int = 30  # for what is in flight when the port closes
     stock_routes: bool = False  # KServe's own routes and middleware: what the contract test compares with
 
@@ -49,9 +51,11 @@ class Settings:
 class Listener(uvicorn.Server):
     """uvicorn's server, whose SIGTERM is the drain. A second signal ends it at once."""
 
-    def __init__(self, config: uvicorn.Config, drain: Drain, settings: Settings, calls: RemoteCalls | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: Drain, patience: Patience, settings: Settings, calls: RemoteCalls | None
+    ) -> None:
         super().__init__(config)
-        self._drain, self._seconds, self._calls = drain, settings.leaving_seconds, calls
+        self._drain, self._patience, self._seconds, self._calls = drain, patience, settings.leaving_seconds, calls
         self._grace = settings.grace_seconds
         self._since = 0.0
 
@@ -63,7 +67,9 @@ class Listener(uvicorn.Server):
             self._drain.leaving, self._since = True, time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second."""
+        """Ten times a second: whether to go; once a second: who keeps a connection without saying what they want."""
+        if counter % 10 == 0:
+            self._patience.sweep(self.server_state.connections)
         if self._drain.leaving and time.monotonic() - self._since >= self._seconds:
             self.should_exit = True
         return await super().on_tick(counter)
@@ -88,7 +94,7 @@ class Server(ModelServer):
             grace_period=settings.grace_seconds,
         )
         self._settings, self._model = settings, model
-        self._drain = Drain()
+        self._drain, self._patience = Drain(), Patience(settings.idle_seconds)
         self.dataplane = ReadyDataPlane(self.registered_models, self._drain)
 
     def serve(self) -> None:
@@ -116,7 +122,7 @@ class Server(ModelServer):
             timeout_keep_alive=self.timeout_keep_alive,
             timeout_graceful_shutdown=settings.grace_seconds,
         )
-        await Listener(config, self._drain, settings, calls).serve(sockets=[settings.listening])
+        await Listener(config, self._drain, self._patience, settings, calls).serve(sockets=[settings.listening])
 
     def _application(self) -> Any:
         """KServe's application behind the short route."""
@@ -128,7 +134,7 @@ class Server(ModelServer):
         stock._add_exception_handlers(app)
         for kind, status in STATUSES.items():
             app.add_exception_handler(kind, partial(_as_error, status))
-        return InferenceRoute(app, self._model, self._drain, self._settings.body_limit)
+        return InferenceRoute(app, self._model, self._drain, self._patience, self._settings.body_limit)
 
 
 async def _as_error(status: int | None, _: Any, error: Any) -> JSONResponse:

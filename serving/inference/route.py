@@ -7,7 +7,6 @@ CloudEvents and `:explain` are not offered.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import orjson
 from serving.inference.columns import InvalidRequest
 from serving.inference.drain import Drain
 from serving.inference.metadata import model_metadata
+from serving.inference.patience import GaveUp, Patience
 
 if TYPE_CHECKING:
     from serving.inference.model import OnnxModel
@@ -30,7 +30,6 @@ JSON = (b"content-type", b"application/json")
 BINARY = (b"content-type", b"application/octet-stream")
 CLOSE = (b"connection", b"close")
 JSON_LENGTH = b"inference-header-content-length"
-IDLE_SECONDS = 10.0  # a body that stops coming is given up
 OPEN = ("/v1/models", "/v2", "/metrics")  # KServe's application also describes itself, repository endpoints included
 DISCARDED = 256 << 20  # bytes of a too large body that are read and thrown away, so that its sender sees the 413
 
@@ -46,8 +45,9 @@ class Refused(Exception):
 class InferenceRoute:
     """An ASGI application: POSTs are answered here, the rest by `app` (KServe's), under one error shape."""
 
-    def __init__(self, app: Any, model: OnnxModel, drain: Drain, body_limit: int) -> None:
-        self._app, self._model, self._drain, self._limit = app, model, drain, body_limit
+    def __init__(self, app: Any, model: OnnxModel, drain: Drain, patience: Patience, body_limit: int) -> None:
+        self._app, self._model, self._drain = app, model, drain
+        self._patience, self._limit = patience, body_limit
         v2, version = f"/v2/models/{model.name}", model.version
         metadata = orjson.dumps(model_metadata(model.signature, model.name, version))
         self._infer: dict[str, Callable[..., Awaitable[tuple[bytes, int | None]]]] = {
@@ -74,6 +74,8 @@ class InferenceRoute:
                 await self._read_only(scope, receive, send)
         except InvalidRequest as error:
             await self._error(send, 400, str(error))
+        except GaveUp:
+            await self._error(send, 408, f"the body did not come for {self._patience.seconds:g} s", CLOSE)
         except Refused as refused:
             await self._error(send, refused.status, str(refused), *refused.headers)
 
@@ -83,7 +85,7 @@ class InferenceRoute:
         headers = dict(scope["headers"])
         if b"expect" in headers and self._stated(headers) > self._limit:
             raise self._too_large()  # the sender asks first, and asking for the body would send it
-        message = await receive()
+        message = await self._patience.receive(receive)
         body = message.get("body", b"")
         if message.get("more_body") or len(body) > self._limit:
             body = await self._whole(body, message, headers, receive)
@@ -120,11 +122,7 @@ class InferenceRoute:
         too_large = len(body) > self._limit or self._stated(headers) > self._limit
         parts, length = [body], len(body)
         while message.get("more_body"):
-            try:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    message = await receive()
-            except TimeoutError:
-                raise Refused(408, f"the body stopped coming for {IDLE_SECONDS:.0f} s", CLOSE) from None
+            message = await self._patience.receive(receive)
             if message["type"] == "http.disconnect":
                 return b""
             length += len(message.get("body", b""))

@@ -40,6 +40,8 @@ def treacherous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         tree_digest(folder),
         "--body_limit",
         str(LIMIT),
+        "--idle_seconds",
+        "1",
         env={"PROMETHEUS_MULTIPROC_DIR": "/nowhere"},
     ) as served:
         yield served
@@ -204,6 +206,28 @@ def test_a_sender_that_goes_away_is_no_failure(treacherous: Served):
         raw.sendall(b"POST /v1/models/hand:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf")
     assert treacherous.predict(row()).status == 200
     assert treacherous.log.read_text() == before
+
+
+def test_a_sender_that_stops_is_given_up(treacherous: Served):
+    """No headers, half of them, a second request half named, no body, half a body: each connection ends; bodies get a 408."""
+    named = b"POST /v1/models/hand:predict HTTP/1.1\r\nHost: a\r\n"
+    whole = json.dumps(row()).encode()
+    begun = {
+        b"": b"",
+        named: b"",
+        named + b"Content-Length: 9\r\n\r\n": b"HTTP/1.1 408",
+        named + b"Content-Length: 9\r\n\r\nhalf": b"HTTP/1.1 408",
+    }
+    kept = socket.create_connection(("127.0.0.1", treacherous.http_port), timeout=20)
+    kept.sendall(named + b"Content-Length: %d\r\n\r\n" % len(whole) + whole)
+    assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+    kept.sendall(named)
+    sockets = [socket.create_connection(("127.0.0.1", treacherous.http_port), timeout=20) for _ in begun]
+    for raw, text in zip(sockets, begun, strict=True):
+        raw.sendall(text)
+    for raw, said in zip([kept, *sockets], [b"", *begun.values()], strict=True):
+        with raw:
+            assert raw.makefile("rb").read().startswith(said)
 
 
 def test_it_stays_small(treacherous: Served):
