@@ -28,6 +28,7 @@ __all__ = ["LocalTarget", "Server"]
 
 log = logging.getLogger("aiprime.deploy")
 READY_S = 60.0
+HUNG_S = 10.0
 DRAIN_S = 30.0  # for requests that the old server still answers
 _FOLLOW_S = 5.0  # for the gateway to say that it follows the pointer
 
@@ -73,7 +74,12 @@ class LocalTarget:
                     self._converge(workload, self._ledger.champion(workload))
                 raise
             log.info("%s: version %s is the champion, served by %s", workload, version, server.name)
-            self._converge(workload, decision)
+            done = self._converge(workload, decision)
+            route = routes.read(self.home).get(workload)
+            if route is None or route.fence < decision.sequence:
+                raise UserError(
+                    "; ".join(done), where=str(self._supervisor.log(server.name)), next_step="aiprime up tries again"
+                )
             return decision
 
     def reconcile(self) -> list[str]:
@@ -127,14 +133,16 @@ class LocalTarget:
     def _follow(self, route: Route, newest: int) -> list[str]:
         """Point at the route, wait until the gateway follows, then drain and end every other server of the workload."""
         done = []
-        if routes.read(self.home).get(route.workload) != route:
+        before = routes.read(self.home).get(route.workload)
+        if before != route:
             if not routes.point(self.home, route, newest):
                 return [f"{route.workload}: a newer decision is being followed"]
-            done.append(f"{route.workload}: now served by {route.server or 'nothing'}")
+            if route.url or (before and before.url):
+                done.append(f"{route.workload}: now served by {route.server or 'nothing'}")
         others = [
             one for one in servers.records(self.home).values() if one.workload == route.workload and one.name != route.server
         ]
-        if done or others:
+        if before != route or others:
             self._announce()
         for other in others:
             self._drain(other)
@@ -175,13 +183,15 @@ class LocalTarget:
     def _boot(self, manifest: dict[str, Any], name: str | None = None, deadline_s: float = READY_S) -> Server:
         name = name or manifests.name_of(manifests.workload_of(manifest), manifests.version_of(manifest))
         for last in (False, True):
+            up_s = next((one.uptime_s for one in self._supervisor.status() if one.name == name), 0)
             server = self._start(manifest, name)
             try:
-                self._supervisor.wait(name, server.ready, deadline_s)
+                # One that has been up for long is ready at once, or it hangs.
+                self._supervisor.wait(name, server.ready, HUNG_S if up_s > deadline_s else deadline_s)
             except UserError:
                 self._supervisor.remove(name)
-                taken = servers.two_ports(server.http_port, server.grpc_port) != (server.http_port, server.grpc_port)
-                if last or not taken:
+                ports = server.http_port, server.grpc_port
+                if last or not (up_s or servers.two_ports(*ports) != ports):
                     servers.forget(self.home, name)
                     raise
             else:

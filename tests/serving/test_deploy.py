@@ -207,6 +207,22 @@ def test_a_killed_model_server_is_back(home: Path, target: LocalTarget) -> None:
     until(lambda: served(home) == "1")
 
 
+@pytest.mark.slow
+def test_a_server_that_hangs_is_replaced(home: Path, target: LocalTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was ready for long and no longer answers is ended and started anew, at the same address."""
+    monkeypatch.setattr("serving.deploy.HUNG_S", 0.5)
+    manifest = register(home, 1)
+    manifest["spec"]["predictor"]["terminationGracePeriodSeconds"] = 1
+    hung = target.boot(manifest, deadline_s=1)
+    until(lambda: Supervisor(home).status()[0].uptime_s > 1)
+    assert hung.pid is not None
+    os.kill(hung.pid, signal.SIGSTOP)
+    new = target.boot(manifest, deadline_s=1)
+    assert not exists(hung.pid)
+    assert new.pid != hung.pid
+    assert (new.url, new.ready()) == (hung.url, True)
+
+
 def test_a_retired_workload_serves_nothing(home: Path, target: LocalTarget) -> None:
     """Once its champion is retired a workload has no server and no URL, and stays known."""
     register(home, 1)
