@@ -219,7 +219,7 @@ def _mlflow_signature(signature: Signature) -> Any:
         "integer": DataType.long,
         "boolean": DataType.boolean,
         "category": DataType.string,
-        "time": DataType.datetime,
+        "time": DataType.string,  # ISO 8601, as the endpoint takes it
     }
 
     def kind(column: Column) -> Any:
