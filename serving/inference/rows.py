@@ -12,7 +12,14 @@ from operator import itemgetter
 from typing import Any
 
 from serving.inference.columns import Reader
-from serving.inference.numbers import BooleanReader, ImageReader, IntegerReader, NumberReader
+from serving.inference.numbers import (
+    BooleanReader,
+    ImageReader,
+    IntegerReader,
+    MissableBooleanReader,
+    MissableIntegerReader,
+    NumberReader,
+)
 from serving.inference.texts import TextReader, TimeReader, epoch_seconds
 from training.signature import MISSING_TIME
 
@@ -27,12 +34,11 @@ class CarefulWay(Exception):
 
 
 class RowReader:
-    """Built from a model's readers. A model with columns that are checked further has no short way, and one with images none in v1."""
+    """Built from a model's readers. A model with images has no short way in v1, whose images are nested."""
 
     def __init__(self, readers: list[Reader]) -> None:
         cells = [_cell(r) for r in readers]
-        self.possible = None not in cells
-        self.scalar = self.possible and not any(r.row_shape for r in readers)
+        self.scalar = not any(r.row_shape for r in readers)
         self.count = len(readers)
         self.plain = all(cell is _number for cell in cells)
         self.cells = cells
@@ -55,13 +61,13 @@ class RowReader:
             values = self.pick(instance)
             if self.plain:
                 return values if NUMBERS.issuperset(map(type, values)) else None
-            return [cell(value) for cell, value in zip(self.cells, values, strict=True)]  # pyright: ignore[reportOptionalCall]
+            return [cell(value) for cell, value in zip(self.cells, values, strict=True)]
         except (KeyError, CarefulWay):
             return None
 
     def tensors(self, inputs: list[Any]) -> Sequence[Any] | None:
         """The values of v2 tensors in JSON."""
-        if not self.possible or len(inputs) != self.count:
+        if len(inputs) != self.count:
             return None
         row: list[Any] = [UNSET] * self.size
         known = self.known
@@ -83,7 +89,7 @@ class RowReader:
                     row[at : at + size] = _vector(data)
                 else:
                     value = data[0]
-                    row[at] = value if type(value) is float and cell is _number else cell(value)  # pyright: ignore[reportOptionalCall]
+                    row[at] = value if type(value) is float and cell is _number else cell(value)
         except (KeyError, TypeError, CarefulWay):
             return None
         return None if UNSET in row else row
@@ -107,6 +113,24 @@ def _number_or_null(value: Any) -> float:
 
 def _integer(value: Any) -> int:
     if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    raise CarefulWay
+
+
+def _integer_or_null(value: Any) -> float:
+    if type(value) is int:
+        return value
+    if value is None:
+        return nan
+    if type(value) is float and value.is_integer():
+        return value
+    raise CarefulWay
+
+
+def _boolean_or_null(value: Any) -> float:
+    if value is None:
+        return nan
+    if type(value) in (bool, int, float) and value in (0, 1):
         return value
     raise CarefulWay
 
@@ -141,7 +165,9 @@ _CELLS = {
     (NumberReader, False): _number,
     (NumberReader, True): _number_or_null,
     (IntegerReader, False): _integer,
+    (MissableIntegerReader, True): _integer_or_null,
     (BooleanReader, False): _boolean,
+    (MissableBooleanReader, True): _boolean_or_null,
     (TextReader, False): _text,
     (TextReader, True): _text_or_null,
     (TimeReader, False): _time,
@@ -150,6 +176,6 @@ _CELLS = {
 }
 
 
-def _cell(found: Reader) -> Callable[[Any], Any] | None:
-    """One value's reader: gives what the graph takes or raises CarefulWay; None for kinds without a short way."""
-    return _CELLS.get((type(found), found.nullable))
+def _cell(found: Reader) -> Callable[[Any], Any]:
+    """One value's reader: gives what the graph takes or raises CarefulWay."""
+    return _CELLS[type(found), found.nullable]
