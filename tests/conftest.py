@@ -62,7 +62,8 @@ def make_project(folder: Path) -> Project:
     """A project in `folder`; its services listen on free ports, and are stopped by whoever made it."""
     root = copy_tree(folder / "project")
     env = {key: value for key, value in os.environ.items() if not key.startswith("AIPRIME_") or key == "AIPRIME_DATA"}
-    env |= {"AIPRIME_HOME": str(folder / "home"), "PYTHONPATH": str(root)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"  # the `python` of dvc.yaml's commands
+    env |= {"AIPRIME_HOME": str(folder / "home"), "PYTHONPATH": str(root), "PATH": path}
     return Project(Places(root=root, home=folder / "home"), env)
 
 
