@@ -37,7 +37,7 @@ def verify(folder: Path, digest: str | None) -> None:
         )
     try:
         found = tree_digest(folder)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(str(error), next_step="export the model again") from error
     if digest is not None and found != digest:
         raise UserError(
@@ -77,14 +77,13 @@ def _serve(options: argparse.Namespace) -> None:
         bound(bind, options.grpc_port, "--grpc_port").close()
     session = Session(options.model_dir)
     sys.argv[1:] = []  # kserve parses them when it is imported
-    for name in (
-        "PROMETHEUS_MULTIPROC_DIR",
-        "PROMETHEUS_MULTIPROCESS_DIR",
-    ):  # feast sets them in its process; kserve dies where the folder is gone
+    # feast sets these in its process, and with it in ours; kserve dies where the folder is gone
+    for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR"):
         os.environ.pop(name, None)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # kserve's choice, said on each start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    sys.modules["pyarrow"] = None  # pyright: ignore[reportArgumentType]  (kserve imports pandas, which takes 35 MB more where it finds pyarrow; neither is used)
+    # kserve imports pandas, which takes 35 MB more where it finds pyarrow; neither is used here
+    sys.modules["pyarrow"] = None  # pyright: ignore[reportArgumentType]
     gc.disable()  # importing makes no garbage, only a quarter of a million objects
     from serving.inference.model import OnnxModel
     from serving.runtime import Server, Settings

@@ -8,6 +8,8 @@ Imports kserve (through the modules below), so only `python -m serving` may impo
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import socket
 import time
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from serving.inference.patience import Patience
 from serving.inference.remote_calls import RemoteCalls, Servicer
 from serving.inference.route import InferenceRoute
 
+log = logging.getLogger("aiprime.serving")
 STATUSES = {HTTPException: None, ModelNotFound: 404, ModelNotReady: 503, ServerNotReady: 503}
 
 
@@ -62,9 +65,8 @@ class Listener(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM or SIGINT: readiness goes false now; the port closes `leaving_seconds` later."""
         if self._drain.leaving:
-            self.should_exit = self.force_exit = True
-        else:
-            self._drain.leaving, self._since = True, time.monotonic()
+            os._exit(128 + sig)
+        self._drain.leaving, self._since = True, time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to go; once a second: who keeps a connection without saying what they want."""
@@ -78,7 +80,7 @@ class Listener(uvicorn.Server):
         """Close the port, finish what is in flight over HTTP and gRPC alike."""
         endings = [super().shutdown(sockets)]
         if self._calls is not None:
-            endings.append(self._calls.end(0 if self.force_exit else self._grace))
+            endings.append(self._calls.end(self._grace))
         await asyncio.gather(*endings)
 
 
@@ -121,6 +123,14 @@ class Server(ModelServer):
             server_header=False,
             timeout_keep_alive=self.timeout_keep_alive,
             timeout_graceful_shutdown=settings.grace_seconds,
+        )
+        address = settings.listening.getsockname()
+        log.info(
+            "serving %s version %s on %s:%d, gRPC on port %d",
+            self._model.name,
+            self._model.version,
+            *address[:2],
+            settings.grpc_port,
         )
         await Listener(config, self._drain, self._patience, settings, calls).serve(sockets=[settings.listening])
 

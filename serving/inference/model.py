@@ -31,7 +31,7 @@ class OnnxModel(kserve.Model):
     def __init__(self, name: str, session: Session, version: str | None = None) -> None:
         super().__init__(name)
         self.version, self.session, self.signature = version, session, session.signature
-        self.requests = Requests(self.signature)
+        self.requests = Requests(self.signature, short_way=session.inline_rows > 0)
         self.answers = Answers(self.signature, name, version)
         labels = get_labels(name)
         self._timings = tuple(histogram.labels(**labels) for histogram in (PRE_HIST_TIME, PREDICT_HIST_TIME, POST_HIST_TIME))

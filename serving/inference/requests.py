@@ -40,12 +40,12 @@ _READERS: dict[tuple[str, bool], type[Reader]] = {
 
 
 class Requests:
-    """Reads requests for one model."""
+    """Reads requests for one model; without `short_way`, every batch comes as tensors, which any thread may run."""
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: Signature, *, short_way: bool = True) -> None:
         self.readers = [reader(column) for column in signature.inputs]
         self.by_name = {r.name: r for r in self.readers}
-        self.one_row = RowReader(self.readers)
+        self.one_row = RowReader(self.readers) if short_way else None
         self.outputs = [output.name for output in signature.outputs] + ([LABEL] if signature.task == "classification" else [])
 
     def v1(self, body: bytes | bytearray) -> Batch:
@@ -57,7 +57,7 @@ class Requests:
         instances = document.get("instances") if type(document) is dict else None
         if type(instances) is not list or not instances:
             raise InvalidRequest(f'expected {{"instances": [...]}} with one object per row, of {self._columns()}')
-        if len(instances) == 1 and (row := self.one_row.instance(instances[0])) is not None:
+        if len(instances) == 1 and self.one_row is not None and (row := self.one_row.instance(instances[0])) is not None:
             return Batch(1, row=row, protocol="v1")
         for number, instance in enumerate(instances):
             if type(instance) is not dict:
@@ -108,7 +108,7 @@ class Requests:
     def _tensors(self, document: Any, binary: memoryview | None) -> Batch:
         if type(document) is not dict or type(document.get("inputs")) is not list:
             raise InvalidRequest(f'expected {{"inputs": [...]}} with one tensor per column: {self._columns()}')
-        row = self.one_row.tensors(document["inputs"]) if binary is None else None
+        row = self.one_row.tensors(document["inputs"]) if binary is None and self.one_row is not None else None
         batch = self._batch(document["inputs"], binary) if row is None else Batch(1, row=row)
         if len(document) > 1:
             read_options(document, batch, self.outputs)

@@ -16,8 +16,8 @@ import numpy as np
 from data.errors import UserError
 from training.signature import MODEL_JSON, MODEL_ONNX, Input, Signature
 
-INLINE_SECONDS = 0.001  # what one call may hold the event loop
-PROBED_ROWS = 64, 1024
+INLINE_SECONDS = 0.001  # what one batch may hold the event loop
+ROW_SECONDS = 0.005  # the same for one row, which is worth more: a thread costs it a tenth of a millisecond
 INLINE_ROWS = 16_384  # at most: real rows may cost more than neutral ones
 FEW = 32
 DTYPES = {
@@ -112,28 +112,33 @@ class Session:
             )
 
     def _probe(self, folder: Path) -> int:
-        """Run the graph on neutral rows, so that a broken one never becomes ready, and find how many rows take INLINE_SECONDS."""
+        """Run the graph on neutral rows, so that a broken one never becomes ready; how many rows it takes in INLINE_SECONDS, 0 for a slow one."""
         try:
-            few, many = ({c.tensor: _neutral(c, rows) for c in self.signature.inputs} for rows in PROBED_ROWS)
-            self.run({name: column[:1] for name, column in few.items()})
-            self.run_row([value for column in few.values() for value in column[:1].ravel().tolist()])
-            per_row = (self._seconds(many) - self._seconds(few)) / (PROBED_ROWS[1] - PROBED_ROWS[0])
+            neutral = {c.tensor: _neutral(c, 1) for c in self.signature.inputs}
+            self.run(neutral)
+            self.run_row([value for column in neutral.values() for value in column.ravel().tolist()])
+            rows, seconds = 1, self._seconds(1)
+            if seconds > ROW_SECONDS:
+                return 0
+            while seconds < INLINE_SECONDS and rows < INLINE_ROWS:
+                rows *= 4
+                seconds = self._seconds(rows)
         except (ModelFailure, ValueError) as error:
             raise UserError(
                 f"the model fails on a neutral row: {error.__cause__ or error}",
                 where=str(folder),
                 next_step="export the model again",
             ) from error
-        return min(max(1, int(INLINE_SECONDS / max(per_row, 1e-9))), INLINE_ROWS)
+        return min(max(1, int(rows * INLINE_SECONDS / seconds)), INLINE_ROWS)
 
-    def _seconds(self, feeds: dict[str, np.ndarray]) -> float:
-        """The shortest of three runs."""
-        best = 1.0
-        for _ in range(3):
-            started = time.perf_counter()
+    def _seconds(self, rows: int) -> float:
+        """The shorter of two runs."""
+        feeds = {c.tensor: _neutral(c, rows) for c in self.signature.inputs}
+        marks = [time.perf_counter()]
+        for _ in range(2):
             self.run(feeds)
-            best = min(best, time.perf_counter() - started)
-        return best
+            marks.append(time.perf_counter())
+        return min(marks[1] - marks[0], marks[2] - marks[1])
 
 
 class _Row:
@@ -176,10 +181,8 @@ class _Row:
 
 
 def _finite(array: np.ndarray) -> bool:
-    if array.size <= FEW:
-        return isfinite(sum(array.ravel().tolist())) or bool(
-            np.isfinite(array).all()
-        )  # numpy's own start costs more than a few values
+    if array.size <= FEW and isfinite(sum(array.ravel().tolist())):  # numpy's own start costs more than a few values
+        return True
     with np.errstate(over="ignore"):  # a sum of finite numbers may overflow
         return isfinite(array.sum()) or bool(np.isfinite(array).all())
 

@@ -52,10 +52,8 @@ def answered(session: Session, requests: Requests, kind: str, body: bytes) -> An
 
 
 def both(session: Session) -> tuple[Requests, Requests]:
-    """As it is, and without the short way."""
-    careful = Requests(session.signature)
-    careful.one_row.instance = careful.one_row.tensors = lambda _: None  # pyright: ignore[reportAttributeAccessIssue]
-    return Requests(session.signature), careful
+    """With and without the short way."""
+    return Requests(session.signature), Requests(session.signature, short_way=False)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
