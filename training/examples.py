@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from training.signature import Signature
+from training.signature import Input, Signature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,12 +19,13 @@ def instances(table: pd.DataFrame, signature: Signature, *, only: tuple[str, ...
     """
     wanted = [column for column in signature.inputs if only is None or column.name in only]
     for row in table[[column.name for column in wanted]].itertuples(index=False, name=None):
-        yield {column.name: _value(value, column.kind, column.shape) for column, value in zip(wanted, row, strict=True)}
+        yield {column.name: _value(value, column) for column, value in zip(wanted, row, strict=True)}
 
 
-def _value(value: Any, kind: str, shape: tuple[int, ...]) -> Any:
+def _value(value: Any, column: Input) -> Any:
+    kind = column.kind
     if kind == "image":
-        return _nested([float(v) for v in value], shape)
+        return _nested([float(v) for v in value], column.shape)
     if value is None or bool(value != value):
         return None
     if kind == "time":
@@ -33,7 +34,7 @@ def _value(value: Any, kind: str, shape: tuple[int, ...]) -> Any:
         return str(value) or None
     if kind == "boolean":
         return bool(value)
-    if kind == "integer":
+    if kind == "integer" and not column.nullable:  # a nullable one travels as a double, so that NaN can say missing
         return int(value)
     return None if math.isnan(float(value)) else float(value)
 
