@@ -65,7 +65,9 @@ def one_row(folder: Path) -> dict[str, Any]:
 
     def value(column: Input, i: int) -> Any:
         found = values[column.kind]
-        return float(found) + i / 10 if column.datatype == "FP64" else found
+        if column.kind == "number":
+            return found + i / 10
+        return float(found) if column.datatype == "FP64" else found
 
     inputs = []
     for i, column in enumerate(Signature.read(folder).inputs):

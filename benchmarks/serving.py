@@ -1,4 +1,4 @@
-"""How fast the model server answers, as ratios: `python -m benchmarks.serving [--mlflow] [--mlserver PYTHON] [--seconds 3] [--rounds 5]`.
+"""How fast the model server answers, as ratios: `python -m benchmarks.serving [--mlflow] [--mlserver PYTHON] [--seconds 2] [--rounds 5]`.
 
 Load comes from wrk (a Debian package) at 16 connections on the same cores as the server. Servers take turns, round by round, so that a
 busy machine is busy for all of them; medians are compared. Prints Markdown.
@@ -174,7 +174,7 @@ def _start_up() -> tuple[float, float]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=3, help="of load per server and round")
+    parser.add_argument("--seconds", type=int, default=2, help="of load per server and round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mlflow", action="store_true", help="compare with `mlflow models serve` too")
     parser.add_argument(
