@@ -27,18 +27,19 @@ def check(spec: Spec, places: Places) -> dg.AssetChecksDefinition:
         op_tags={"aiprime/workload": spec.name},
     )
     def quality(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        said = ""
         try:
             stage_asset.bring(context, spec, places, "quality")
         except dg.Failure as failure:
             if not isinstance(failure.__cause__, ExpectationsFailed):
                 raise
-            context.log.error(str(failure.__cause__))
-        yield from results(spec, places)
+            said = str(failure.__cause__)
+        yield from results(spec, places, said)
 
     return quality
 
 
-def results(spec: Spec, places: Places) -> Iterator[dg.AssetCheckResult]:
+def results(spec: Spec, places: Places, said: str = "") -> Iterator[dg.AssetCheckResult]:
     """The last report, as one result per check: each expectation a row, with links to Data Docs and the broken rows."""
     folder = places.home / "quality" / spec.name
     stored = places.store(spec.name) / "quality.json"
@@ -48,6 +49,7 @@ def results(spec: Spec, places: Places) -> Iterator[dg.AssetCheckResult]:
         rows = [row for row in report["results"] if (row["check"] == "schema") == (name == "schema")]
         broken = [row for row in rows if not row["passed"] and row["severity"] != "warning"]
         if broken:
+            shown["said"] = said
             shown["failing rows"] = dg.MetadataValue.path(str(folder / "failed_rows.csv"))
         yield dg.AssetCheckResult(
             check_name=name,

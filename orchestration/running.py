@@ -75,6 +75,9 @@ def run(places: Places, workload: str, until: str = "endpoint") -> Outcome:
 
 
 def _failure(result: object) -> tuple[str | None, str]:
+    for check in result.get_asset_check_evaluations():  # pyright: ignore[reportAttributeAccessIssue]
+        if not check.passed and check.blocking:
+            return f"the check `{check.check_name}`", str(_plain(check.metadata.get("said", "")))
     for event in result.all_events:  # pyright: ignore[reportAttributeAccessIssue]
         if event.is_step_failure:
             data = event.step_failure_data
