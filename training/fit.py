@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from data.errors import UserError
 
@@ -188,7 +188,7 @@ def _left_as_found() -> Iterator[None]:
     quiet = [logging.getLogger(name) for name in _QUIET]
     levels, handlers, root_level = [log.level for log in quiet], list(root.handlers), root.level
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fills: Any = torch.utils.deterministic  # it makes its attribute at run time, where a type checker cannot see it
+    fills = cast("Any", torch.utils.deterministic)  # its attribute is made at run time, unseen by a type checker
     filled = fills.fill_uninitialized_memory
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     with warnings.catch_warnings():
@@ -197,9 +197,7 @@ def _left_as_found() -> Iterator[None]:
 
             for log in quiet:
                 log.setLevel(logging.ERROR)
-            torch.utils.deterministic.fill_uninitialized_memory = (
-                False  # guards kernels that read what none wrote: 4 % of a step
-            )
+            fills.fill_uninitialized_memory = False  # 4 % of a step, to catch kernels that read what none wrote
             warnings.filterwarnings("ignore", module=r"lightning\.|torch\.")
             yield
         finally:

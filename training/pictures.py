@@ -142,11 +142,17 @@ def _reliability(axes: Axes, drawn: pd.DataFrame) -> None:
     stated_mean = np.bincount(place, weights=stated, minlength=10)[used] / counts[used]
     share = np.bincount(place, weights=hit, minlength=10)[used] / counts[used]
     axes.plot([0, 1], [0, 1], color=FAINT)
-    axes.plot(stated_mean, share, color=MODEL, lw=1)
-    axes.scatter(stated_mean, share, s=14 + 220 * counts[used] / counts.sum(), color=MODEL)
+    fill = [MODEL if count >= 10 else "white" for count in counts[used]]
+    axes.scatter(stated_mean, share, s=18 + 220 * counts[used] / counts.sum(), color=fill, edgecolors=MODEL, zorder=3)
     axes.set_xlim(0, 1.03)
     axes.set_ylim(0, 1.03)
-    _finish(axes, "calibration: size = share of rows", "stated probability of the answer", "share that was right", legend=False)
+    _finish(
+        axes,
+        "calibration: size = share of rows, hollow: under 10",
+        "stated probability of the answer",
+        "share that was right",
+        legend=False,
+    )
 
 
 def _one_entity(drawn: pd.DataFrame) -> tuple[pd.DataFrame, str]:
