@@ -44,7 +44,9 @@ def results(spec: Spec, places: Places, said: str = "") -> Iterator[dg.AssetChec
     folder = places.home / "quality" / spec.name
     stored = places.store(spec.name) / "quality.json"
     report = json.loads((stored if stored.is_file() else folder / "report.json").read_text())
-    shown: dict[str, Any] = {"data docs": dg.MetadataValue.url((folder / "docs" / "index.html").as_uri())}
+    gateway = places.service("gateway")  # a browser follows no link from a page to a file
+    page = f"{gateway}/docs/{spec.name}/" if gateway else (folder / "docs" / "index.html").as_uri()
+    shown: dict[str, Any] = {"data docs": dg.MetadataValue.url(page)}
     for name in CHECKS:
         rows = [row for row in report["results"] if (row["check"] == "schema") == (name == "schema")]
         broken = [row for row in rows if not row["passed"] and row["severity"] != "warning"]

@@ -22,6 +22,7 @@ from data.files import write_json
 from serving import routes
 from serving.gateway import page
 from serving.gateway.completion import Completion
+from serving.gateway.documents import document
 from serving.gateway.inference import Call, Inference
 from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
@@ -45,7 +46,7 @@ class Gateway:
     """Answers every request of one AIPRIME_HOME."""
 
     def __init__(self, home: Path) -> None:
-        self.pointer = Pointer(home)
+        self._home, self.pointer = home, Pointer(home)
         self._completion, self._telemetry = Completion(home), Telemetry()
         self._inference = Inference(self.pointer, self._completion, self._telemetry)
         self._own: dict[str, tuple[str, Callable[[web.BaseRequest], web.Response]]] = {
@@ -74,6 +75,9 @@ class Gateway:
         if asked and call:
             _allow(request, call.line.partition(" ")[0])
             return self._inference.handle(request, call, asked[2])
+        if path.startswith("/docs/") and (found := document(request, self._home)) is not None:
+            _allow(request, "GET")
+            return _at_once(found)
         if path not in self._own:
             raise Refusal(404, f"nothing is offered at {path[:200]}")
         method, answer = self._own[path]
