@@ -14,6 +14,8 @@ from aiohttp import web
 
 from serving.gateway.refusal import Refusal
 
+# The vendor's pages ask several other hosts for styles, scripts and a counted logo: nothing here may tell them who looks.
+_ALONE = {"Content-Security-Policy": "default-src 'self' 'unsafe-inline' data:"}
 _PATH = re.compile(r"/docs/([a-z][a-z0-9_]*)/(.*)")
 
 
@@ -31,4 +33,4 @@ def document(request: web.BaseRequest, home: Path) -> web.Response | None:
     except (ValueError, OSError) as error:  # a NUL in the path, a file that is just being replaced
         raise Refusal(404, f"no such page of {asked[1]}") from error
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    return web.Response(body=body, headers={"Content-Type": kind, "X-Content-Type-Options": "nosniff"})
+    return web.Response(body=body, headers={"Content-Type": kind, "X-Content-Type-Options": "nosniff", **_ALONE})
