@@ -1,6 +1,6 @@
 """`/docs/WORKLOAD/...`: Great Expectations' Data Docs as pages, for a browser follows no link from a page to a file.
 
-Only plain files below HOME/quality/WORKLOAD/docs; what a path names outside of it is not there.
+The front is the newest results: the vendor's own index makes its table by scripts from other hosts. Only plain files below HOME/quality/WORKLOAD/docs; what a path names outside of it is not there.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ def document(request: web.BaseRequest, home: Path) -> web.Response | None:
     if asked is None:
         return None
     folder = (home / "quality" / asked[1] / "docs").resolve()
+    newest = max(folder.glob("validations/**/*.html"), key=lambda page: page.stat().st_mtime_ns, default=None)
+    if not asked[2] and newest is not None:
+        return web.Response(status=302, headers={"Location": f"/docs/{asked[1]}/{newest.relative_to(folder).as_posix()}"})
     try:
         file = (folder / (asked[2] or "index.html")).resolve()
         if not file.is_relative_to(folder) or not file.is_file():

@@ -20,6 +20,16 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_front_is_the_newest_results(home: Path):
+    """Where there are results, the front leads to the newest of them."""
+    page = home / "quality" / "co2" / "docs" / "validations" / "run" / "a.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("results")
+    front = document(make_mocked_request("GET", "/docs/co2/"), home)
+    assert front is not None
+    assert (front.status, front.headers["Location"]) == (302, "/docs/co2/validations/run/a.html")
+
+
 def test_pages_are_served_with_their_kind(home: Path):
     """The front page and its files come with their content type."""
     front = document(make_mocked_request("GET", "/docs/co2/"), home)
