@@ -18,12 +18,8 @@ sys.argv[1:] = _arguments
 
 
 def grpc_call(port: int, x: np.ndarray) -> Callable[[], Any]:
-    """A call that sends `x` as raw contents and gives the prediction; the client has gRPC's defaults."""
+    """A call that sends `x` as raw contents (the message is made beforehand) and gives the prediction; gRPC's defaults otherwise."""
     stub = wiring.GRPCInferenceServiceStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
-
-    def call() -> Any:
-        tensor = messages.ModelInferRequest.InferInputTensor(name="x", shape=list(x.shape), datatype="FP32")
-        request = messages.ModelInferRequest(model_name="reference", id="b", inputs=[tensor], raw_input_contents=[x.tobytes()])
-        return np.frombuffer(stub.ModelInfer(request).raw_output_contents[0])
-
-    return call
+    tensor = messages.ModelInferRequest.InferInputTensor(name="x", shape=list(x.shape), datatype="FP32")
+    request = messages.ModelInferRequest(model_name="reference", id="b", inputs=[tensor], raw_input_contents=[x.tobytes()])
+    return lambda: np.frombuffer(stub.ModelInfer(request).raw_output_contents[0])

@@ -125,13 +125,14 @@ def _batch(mine: Rival, stock: Rival, figures: dict[str, float]) -> None:
         }
     )
     in_json = orjson.dumps({"id": "b", "inputs": [tensor | {"data": x.ravel()}]}, option=orjson.OPT_SERIALIZE_NUMPY)
+    in_binary = head + x.tobytes()
     raw = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(head))}
     calls: dict[str, tuple[Callable[[], Any], int]] = {
         "onnxruntime directly": (lambda: session.run(None, {"x0": x}), 10),
         "AI Prime, gRPC raw": (grpc_call(mine.grpc_port, x), 10),
-        "AI Prime, REST binary": (lambda: post(mine, head + x.tobytes(), raw), 10),
+        "AI Prime, REST binary": (lambda: post(mine, in_binary, raw), 10),
         "AI Prime, REST JSON": (lambda: post(mine, in_json, {"content-type": "application/json"}), 2),
-        "stock KServe, REST binary": (lambda: post(stock, head + x.tobytes(), raw), 2),
+        "stock KServe, REST binary": (lambda: post(stock, in_binary, raw), 2),
         "stock KServe, REST JSON": (lambda: post(stock, in_json, {"content-type": "application/json"}), 2),
     }
     times: dict[str, list[float]] = {name: [] for name in calls}
