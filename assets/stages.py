@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -97,7 +98,7 @@ def model(spec: Spec, places: Places) -> None:
     if spec.train.search is not None:
         from training import search
 
-        settings, trials = search.search(chosen, rows, schema, spec.train, checkpoints / "search")
+        settings, trials = search.search(chosen, rows, schema, spec.train, checkpoints / "search", token=token)
     prepared = chosen.prepare(rows, schema, settings, spec.train.seed)
     with _tracked(spec, places, settings) as (run_id, logger):
         fitted = fit(
@@ -218,6 +219,7 @@ def _tracked(spec: Spec, places: Places, settings: dict[str, Any]) -> Iterator[t
 
 def main(arguments: list[str]) -> int:
     """The command that dvc.yaml runs."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: two spinning processes on two cores stand still
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if len(arguments) != 2:
         print(f"usage: python -m assets.stages STAGE WORKLOAD   (stages: {', '.join(STAGES)})", file=sys.stderr)
