@@ -57,7 +57,9 @@ def _slots(cycle: int, horizon: int, count: int) -> list[int]:
     return [k * cycle - horizon for k in range(first, first + count)]
 
 
-def target_plan(target: str, horizons: Sequence[int], step_seconds: int, season: int | None, *, numeric: bool = True) -> tuple[Feature, ...]:
+def target_plan(
+    target: str, horizons: Sequence[int], step_seconds: int, season: int | None, *, numeric: bool = True
+) -> tuple[Feature, ...]:
     """The inputs made of the target's own past, in a fixed order and without repeats. Text targets have lags only."""
     periods = cycles(step_seconds, season)
     lags = {0, 1, 2}
@@ -77,10 +79,12 @@ def target_plan(target: str, horizons: Sequence[int], step_seconds: int, season:
     return tuple(made)
 
 
-def history_plan(column: str, horizons: Sequence[int], step_seconds: int, season: int | None, *, numeric: bool) -> tuple[Feature, ...]:
-    """The inputs made of another column's past: its last values, the newest same slot of each cycle, and means of each cycle."""
+def history_plan(
+    column: str, horizons: Sequence[int], step_seconds: int, season: int | None, *, numeric: bool
+) -> tuple[Feature, ...]:
+    """The inputs made of another column's past: its last values, the newest same slot of each cycle with the value before it, and means of each cycle."""
     periods = cycles(step_seconds, season)
-    lags = {0, 1} | {_slots(cycle, horizon, 1)[0] for cycle in periods for horizon in horizons}
+    lags = {0, 1} | {_slots(cycle, horizon, 1)[0] + more for cycle in periods for horizon in horizons for more in (0, 1)}
     made = [_lag(column, n) for n in sorted(lags)]
     if numeric:
         made += [_mean(column, window) for window in periods]
@@ -200,13 +204,13 @@ def compute(timeline: Timeline, columns: dict[str, np.ndarray], features: Iterab
 def baselines(timeline: Timeline, values: np.ndarray, horizon: int, season: int | None) -> dict[str, np.ndarray]:
     """Naive forecasts of t + horizon by what was known at t: `persistence`, and with a season `seasonal-naive` and `seasonal-drift`.
 
-    The drift is the change of the season's mean against the season before, per season (numbers only).
+    The drift is the change against the season before, per season, as its newest quarter had it (numbers only).
     """
     naive = {"persistence": timeline.last(values)}
     if season:
         slot = timeline.pick(values, -_slots(season, horizon, 1)[0])
         naive["seasonal-naive"] = slot
         if values.dtype != object:
-            mean = timeline.mean(values, season)
-            naive["seasonal-drift"] = slot + (mean - timeline.pick(mean, -season)) * -(-horizon // season)
+            change = timeline.mean(values - timeline.pick(values, -season), max(1, season // 4))
+            naive["seasonal-drift"] = slot + change * -(-horizon // season)
     return naive

@@ -74,6 +74,7 @@ class Recipe(BaseModel):
     clocks: tuple[Clock, ...]  # classes
     years: tuple[Clock, ...]  # sine and cosine, after numbers and dates
     level: Level | None
+    bases: tuple[tuple[int, int], ...] = ()  # (column, the mean that is taken off it): other columns of a series
     centre: tuple[float, ...] = ()
     factor: tuple[float, ...] = ()
     kept: tuple[int, ...] = ()  # of all numeric columns, those that vary
@@ -113,6 +114,9 @@ class Recipe(BaseModel):
             angle = _angle(seconds_of(table[year.column]), year)
             columns += [np.sin(angle), np.sin(angle + np.pi / 2)]
         values = np.stack(columns, axis=1) if columns else np.zeros((len(table), 0))
+        if self.bases:
+            moved, means = (list(part) for part in zip(*self.bases, strict=True))
+            values[:, moved] -= values[:, means]
         location, scale = np.zeros(len(table)), np.ones(len(table))
         if self.level is None:
             return values, location, scale
@@ -192,6 +196,7 @@ def fit_recipe(table: pd.DataFrame, schema: TableSchema, truth: np.ndarray) -> R
         clocks=clocks,
         years=years,
         level=_level(table, schema, numbers, truth),
+        bases=_bases(schema, numbers),
     )
     values, _, _ = recipe._values(table)
     values = np.where(np.isfinite(values), values, np.nan)
@@ -269,6 +274,22 @@ def _level(table: pd.DataFrame, schema: TableSchema, numbers: tuple[str, ...], t
         return level
     floor = float(np.quantile(at[at > 0], 0.01)) / 10
     return level.model_copy(update={"how": "ratio", "floor": floor})
+
+
+def _bases(schema: TableSchema, numbers: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """The columns beside the target that are known at several times: each less the mean of its season, which stays as it is."""
+    if not (schema.level_free and schema.horizons and schema.step_seconds):
+        return ()
+    suffix = series.anchor("", schema.step_seconds, schema.season).name
+    stems = [name.removesuffix(suffix) for name in numbers if name.endswith(suffix)]
+    found = []
+    for stem in stems:
+        mean = numbers.index(stem + suffix)
+        ahead = {stem, *(f"{stem}_h{horizon}" for horizon in schema.horizons)} & set(schema.known)
+        if stem != schema.target:
+            past = (f"{stem}_lag", f"{stem}_mean")
+            found += [(i, mean) for i, n in enumerate(numbers) if (n.startswith(past) and i != mean) or n in ahead]
+    return tuple(found)
 
 
 def _grows_with_level(truth: np.ndarray, level: np.ndarray) -> bool:

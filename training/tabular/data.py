@@ -26,6 +26,7 @@ FOLDS = 8
 BLOCKS = 24  # of time, at most: fold 0 has the newest, the 9th newest, ...
 VALIDATED = 10_000  # rows an epoch, over all members
 CLASSES = 1000
+DISCRETE = 32  # a column of so few values has an interval between each two of them
 _FEWEST = 8
 
 
@@ -47,7 +48,7 @@ class Rows:
 
     recipe: Recipe
     target: Target
-    tensors: tuple[torch.Tensor, ...]  # x_NC, missing_NM, code_NJ, y_NH (classes: N), weight_NH, keep_NK, level_N2
+    tensors: tuple[torch.Tensor, ...]  # x_NC, missing_NM, code_NJ, y_NH (classes: N), weight_NH, keep_NK, level_N3
     left_out_KM: torch.Tensor  # rows that each member leaves out, as many for each
 
 
@@ -96,7 +97,7 @@ def rows_of(table: pd.DataFrame, schema: TableSchema, members: int, seed: int) -
     fold = _folds(train, begins, truth if classify else None, time, seed)
     keep, left_out = _keep(fold, members, begins, time, reach), _left_out(fold, members, seed)
     target, y, weight = _classes(truth) if classify else _scaled(truth, encoded, schema)
-    level = np.stack([encoded.location_N, encoded.scale_N], axis=1)
+    level = np.stack([encoded.location_N, encoded.scale_N, _recency(time, len(train))], axis=1)
     arrays = (encoded.x_NC, encoded.missing_NM, encoded.code_NJ, y, weight, keep, level)
     return Rows(
         recipe=recipe,
@@ -107,11 +108,16 @@ def rows_of(table: pd.DataFrame, schema: TableSchema, members: int, seed: int) -
 
 
 def edges(x_NC: torch.Tensor, bins: int) -> list[np.ndarray]:
-    """The borders of each column's intervals: its quantiles, from at most 20,000 rows."""
+    """The borders of each column's intervals, from at most 20,000 rows: its values where they are few, else its quantiles."""
     import numpy as np
 
     some = x_NC[:: max(1, len(x_NC) // 20_000)].double().numpy()
-    return [np.unique(np.quantile(some[:, i], np.linspace(0, 1, bins + 1))) for i in range(some.shape[1])]
+    borders = []
+    for column in some.T:
+        values = np.unique(column)
+        few = len(values) <= DISCRETE
+        borders.append(values if few else np.unique(np.quantile(column, np.linspace(0, 1, bins + 1))))
+    return borders
 
 
 def _labels(train: pd.DataFrame, schema: TableSchema) -> np.ndarray:
@@ -219,6 +225,15 @@ def _keep(fold: np.ndarray, members: int, begins: np.ndarray | None, time: Any, 
             near = ((time >= begin - gap) & (time < begin)) | ((time >= end) & (time < end + gap))
             keep[np.ix_(near, out[np.argmax(time >= begin)])] = False
     return keep.astype("float32")
+
+
+def _recency(time: np.ndarray | None, rows: int) -> np.ndarray:
+    """How much a row counts when quantiles are calibrated: half at each quarter of the whole time back. Noise changes with time."""
+    import numpy as np
+
+    if time is None or time.max() == time.min():
+        return np.ones(rows)
+    return np.exp2(-4 * (time.max() - time) / (time.max() - time.min()))
 
 
 def _left_out(fold: np.ndarray, members: int, seed: int) -> np.ndarray:

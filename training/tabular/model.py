@@ -148,24 +148,24 @@ class Pack(L.LightningModule):
         self.log("train_loss", self._loss / self._batches)
 
     def validation_step(self, batch: tuple[torch.Tensor, ...], _: int) -> None:
-        loss = self.loss_KN(*self.left_out(batch)).mean()
+        loss = self.loss_KN(*self.left_out(batch)[:3]).mean()
         self.log("valid_loss", loss, on_epoch=True, batch_size=len(batch[0]))
 
-    def left_out(self, batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Outputs, truth and weight [K, N/K, ...]: each member on its own part of a batch of `LeftOut`."""
-        x, missing, code, y, weight, *_ = batch
-        members = self.net.members
-        out = self.mean(x, missing, code, own_rows=True)
-        return out, y.view(members, -1, *y.shape[1:]), weight.view(members, -1, weight.shape[1])
+    def left_out(self, batch: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Outputs, truth, weight and recency [K, N/K, ...]: each member on its own part of a batch of `LeftOut`."""
+        x, missing, code, y, weight, _, level_N3 = batch
+        parts = (y, weight, level_N3[:, 2])
+        own = (part.view(self.net.members, -1, *part.shape[1:]) for part in parts)
+        return self.mean(x, missing, code, own_rows=True), *own
 
     def predict_step(self, batch: tuple[torch.Tensor, ...], _: int = 0) -> dict[str, torch.Tensor]:
         """What the exported graph answers, float64: calibrated once the module is."""
-        x, missing, code, *_, level_N2 = batch
+        x, missing, code, *_, level_N3 = batch
         out_KNHO = self.mean(x, missing, code)
         if not self.target.centre:
             return {"probabilities": torch.softmax(out_KNHO.flatten(2).double() / self.temperature, dim=-1).mean(dim=0)}
         q_NHQ = rising(self.quantiles(out_KNHO).mean(dim=0).double() + self.shift_HQ)
-        q_NHQ = level_N2[:, :1, None] + q_NHQ * level_N2[:, 1:, None]
+        q_NHQ = level_N3[:, :1, None] + q_NHQ * level_N3[:, 1:2, None]
         q_NHQ = q_NHQ if self.target.low is None else q_NHQ.clamp(min=self.target.low)
         if not self.settings["horizons"]:
             q_NHQ = q_NHQ[:, 0]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _OPSET, _ML_OPSET, _IR = 17, 3, 8
 _COOLEST, _WARMEST = 0.6, 2.0
-_FEWEST = 50  # left-out rows below which quantiles are not shifted
+_FEWEST = 50  # left-out rows below which quantiles are not shifted, and mistakes below which no answer is made surer
 
 
 def export(module: Pack | Any, valid: Iterable[Any], schema: TableSchema, workload: str, folder: Path) -> None:
@@ -93,20 +93,30 @@ def calibrate(module: Pack, valid: Iterable[Any]) -> None:
 
     with torch.no_grad():
         parts = [module.left_out(batch) for batch in valid]
-        out, y, weight = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
+        out, y, weight, recency = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
         if not module.target.centre:
             logits, truth = out.flatten(2).flatten(0, 1), y.flatten()
             choices = torch.logspace(np.log10(_COOLEST), np.log10(_WARMEST), 49)
             losses = torch.stack([F.cross_entropy(logits / choice, truth) for choice in choices])
-            module.temperature.fill_(choices[losses.argmin()])
+            mistakes = int((logits.argmax(dim=1) != truth).sum())
+            chosen = choices[losses.argmin()]
+            module.temperature.fill_(chosen if mistakes >= _FEWEST else chosen.clamp(min=1.0))
             return
         q, shift = module.quantiles(out), torch.zeros_like(module.shift_HQ)
         for h in range(q.shape[2]):
             known = weight[..., h] > 0
             if int(known.sum()) >= _FEWEST:
                 error = (y[..., h][known][:, None] - q[:, :, h][known]).double()
-                shift[h] = torch.stack([torch.quantile(error[:, i], level) for i, level in enumerate(module.levels_Q.double())])
+                shift[h] = _weighted_quantiles(error, recency[known], module.levels_Q)
         module.shift_HQ.copy_(shift)
+
+
+def _weighted_quantiles(values_NQ: torch.Tensor, weight_N: torch.Tensor, levels_Q: torch.Tensor) -> torch.Tensor:
+    """Each column's own quantile [Q]: the value below which that share of the weight lies."""
+    ordered, places = values_NQ.sort(dim=0)
+    share = weight_N[places].cumsum(dim=0)
+    at = (share < share[-1:] * levels_Q.double()).sum(dim=0).clamp(max=len(values_NQ) - 1)
+    return ordered.gather(0, at[None])[0].to(levels_Q.dtype)
 
 
 def _outputs(schema: TableSchema, quantiles: int) -> tuple[Output, ...]:
@@ -194,6 +204,11 @@ def _numbers(g: Graph, recipe: Recipe, tensors: dict[str, str], whole: set[str])
     if not parts:
         return None, None, None
     values = g.op("Concat", *parts, axis=1)
+    if recipe.bases:
+        based, moved = np.arange(len(recipe.centre)), np.zeros((1, len(recipe.centre)), bool)
+        for column, mean in recipe.bases:
+            based[column], moved[0, column] = mean, True
+        values = g.op("Where", moved, g.op("Sub", values, g.op("Gather", values, based, axis=1)), values)
     location = scale = None
     if recipe.level is not None:
         level = _level(g, recipe, values)
