@@ -330,7 +330,7 @@ def test_no_accepted_request_fails_when_it_leaves(tmp_path: Path):
             sender.join(10)
     assert set(answers) == {200}
     assert [
-        e for e in broken if not isinstance(e, ConnectionResetError)
+        e for e in broken if not isinstance(e, ConnectionResetError | BrokenPipeError)
     ] == []  # reset before anything was sent back: never accepted
     assert len(broken) <= len(senders)
 
