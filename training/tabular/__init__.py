@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # that a column becomes. batch 0: by the number of rows. A column's embedding grows with `bins`, a fit with `max_steps`.
 _SIZES: dict[str, dict[str, float | int | str]] = {
     "tiny": {"members": 4, "width": 32, "bins": 8, "embedding": 4, "max_steps": 800},
-    "small": {"members": 8, "width": 64, "bins": 8, "embedding": 4, "max_steps": 1000},
-    "base": {"members": 8, "width": 128, "bins": 16, "embedding": 8, "max_steps": 3000},
+    "small": {"members": 8, "width": 64, "bins": 8, "embedding": 4, "max_steps": 2000},
+    "base": {"members": 8, "width": 128, "bins": 16, "embedding": 8, "max_steps": 4000},
 }
 _ALL: dict[str, float | int | str] = {"lr": 6e-3, "weight_decay": 0.3, "dropout": 0.0, "batch": 0}
 

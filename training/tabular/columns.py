@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DAY, YEAR = 86_400, 31_556_952  # seconds; the mean Gregorian year
 LEVELS = 4096  # of one category at most, the most frequent; what is rarer counts as never seen
+HUGE = 1e300  # a level from here on is no level
 LIMIT = 1e6  # interquartile ranges from the median: beyond, values are alike
 CALENDAR_SHIFTS = 4  # weekdays of at most so many horizons
 
@@ -89,9 +90,10 @@ class Recipe(BaseModel):
         """The table's rows; columns may hold what `training/signature.py` allows."""
         import numpy as np
 
-        values, location, scale = self._values(table)
-        z = np.clip((values - np.array(self.centre)) * np.array(self.factor), -LIMIT, LIMIT)
-        z = z / np.sqrt(1 + (z / 3) ** 2)
+        with np.errstate(invalid="ignore", over="ignore"):  # infinite numbers may come; what is left unknown counts as missing
+            values, location, scale = self._values(table)
+            z = np.clip((values - np.array(self.centre)) * np.array(self.factor), -LIMIT, LIMIT)
+            z = z / np.sqrt(1 + (z / 3) ** 2)
         absent = np.isnan(z)
         codes = [_codes(table[name], levels) for name, levels in self.categories]
         codes += [_reading(seconds_of(table[clock.column]), clock) for clock in self.clocks]
@@ -130,12 +132,13 @@ class Recipe(BaseModel):
 
 
 def level_of(values: np.ndarray, level: Level) -> np.ndarray:
-    """The level of each row [N]: the first known of the chain."""
+    """The level of each row [N]: the first of the chain that is known and finite."""
     import numpy as np
 
     found = np.full(len(values), np.nan)
     for column in level.chain:
-        found = np.where(np.isnan(found), values[:, column], found)
+        known = np.isnan(found) & (np.abs(values[:, column]) < HUGE)
+        found = np.where(known, values[:, column], found)
     found = np.where(np.isnan(found), level.default, found)
     return np.maximum(found, level.floor) if level.how == "ratio" else found
 

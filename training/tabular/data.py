@@ -71,7 +71,7 @@ def rows_of(table: pd.DataFrame, schema: TableSchema, members: int, seed: int) -
     import numpy as np
     import torch
 
-    train = table[table[SPLIT] == "train"] if SPLIT in table.columns else table
+    train: Any = table[table[SPLIT] == "train"] if SPLIT in table.columns else table
     classify = schema.task == "classification"
     truth = _labels(train, schema) if classify else _numbers(train, schema)
     known = (truth >= 0) if classify else np.isfinite(truth).any(axis=1)

@@ -100,6 +100,10 @@ class Pack(L.LightningModule):
     temperature: torch.Tensor
     shift_HQ: torch.Tensor
     averaged: torch.Tensor
+    levels_Q: torch.Tensor
+    spread_GQ: torch.Tensor
+    centre_H1: torch.Tensor
+    unit_H1: torch.Tensor
 
     def __init__(self, net: Net, recipe: Recipe, target: Target, settings: Mapping[str, Any]) -> None:
         super().__init__()
@@ -158,7 +162,7 @@ class Pack(L.LightningModule):
         own = (part.view(self.net.members, -1, *part.shape[1:]) for part in parts)
         return self.mean(x, missing, code, own_rows=True), *own
 
-    def predict_step(self, batch: tuple[torch.Tensor, ...], _: int = 0) -> dict[str, torch.Tensor]:
+    def predict_step(self, batch: Any, _: int = 0) -> dict[str, torch.Tensor]:
         """What the exported graph answers, float64: calibrated once the module is."""
         x, missing, code, *_, level_N3 = batch
         out_KNHO = self.mean(x, missing, code)
@@ -194,7 +198,8 @@ class Pack(L.LightningModule):
         done = int(self.averaged)
         keep = min(AVERAGE, done / (10 + done))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.mean.parameters()), list(self.net.parameters()), 1 - keep)
+            for mean, weight in zip(self.mean.parameters(), self.net.parameters(), strict=True):
+                mean.lerp_(weight, 1 - keep)
         self.averaged += 1
 
 

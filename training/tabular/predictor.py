@@ -15,7 +15,7 @@ import numpy as np
 
 from data.schema import TableSchema
 from training.signature import MISSING_TIME, MODEL_ONNX, WEIGHTS, Input, Output, Signature
-from training.tabular.columns import DAY, LIMIT, YEAR, Clock, Recipe
+from training.tabular.columns import DAY, HUGE, LIMIT, YEAR, Clock, Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -234,7 +234,7 @@ def _level(g: Graph, recipe: Recipe, values: str) -> str:
     found: Any = np.full((1, 1), level.default)
     for column in reversed(level.chain):
         value = g.op("Gather", values, np.array([column]), axis=1)
-        found = g.op("Where", g.op("IsNaN", value), found, value)
+        found = g.op("Where", g.op("Less", g.op("Abs", value), np.float64(HUGE)), value, found)
     return g.op("Max", found, np.float64(level.floor)) if level.how == "ratio" else found
 
 
