@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from data.errors import UserError
 from data.schema import SPLIT, TableSchema
-from training.tabular.columns import Encoded, Recipe, fit_recipe, time_of
+from training.tabular.columns import Encoded, Recipe
+from training.tabular.survey import fit_recipe, time_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -164,7 +164,7 @@ class Pack(L.LightningModule):
 
     def predict_step(self, batch: Any, _: int = 0) -> dict[str, torch.Tensor]:
         """What the exported graph answers, float64: calibrated once the module is."""
-        x, missing, code, *_, level_N3 = batch
+        x, missing, code, level_N3 = *batch[:3], batch[-1]
         out_KNHO = self.mean(x, missing, code)
         if not self.target.centre:
             return {"probabilities": torch.softmax(out_KNHO.flatten(2).double() / self.temperature, dim=-1).mean(dim=0)}

@@ -108,7 +108,7 @@ def test_a_missing_time_is_missing(tmp_path):
     prepared, _ = fitted(table, schema, tmp_path, max_steps=5)
     rows = table[table["born"].isna()].head(3)
     encoded = prepared.module.recipe.encode(rows)
-    assert np.isnan(prepared.module.recipe._values(rows)[0][:, -3:]).all()
+    assert np.isnan(prepared.module.recipe.values(rows)[0][:, -3:]).all()
     assert MISSING_TIME < 0
     assert (encoded.code_NJ[:, -1] == 1).all()
 
