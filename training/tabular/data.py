@@ -229,12 +229,12 @@ def _keep(fold: np.ndarray, members: int, begins: np.ndarray | None, time: Any, 
 
 
 def _recency(time: np.ndarray | None, rows: int) -> np.ndarray:
-    """How much a row counts when quantiles are calibrated: half at each quarter of the whole time back. Noise changes with time."""
+    """How much a row counts when quantiles are calibrated: half at each eighth of the whole time back. Noise changes with time."""
     import numpy as np
 
     if time is None or time.max() == time.min():
         return np.ones(rows)
-    return np.exp2(-4 * (time.max() - time) / (time.max() - time.min()))
+    return np.exp2(-8 * (time.max() - time) / (time.max() - time.min()))
 
 
 def _left_out(fold: np.ndarray, members: int, seed: int) -> np.ndarray:
