@@ -42,6 +42,19 @@ def hold(home: Path, workload: str, run_id: str) -> None:
     _held[home, workload] = (run_id, descriptor)
 
 
+def busy(home: Path, workload: str) -> bool:
+    """Whether another process runs the workload now."""
+    file = home / "locks" / f"{workload}.lock"
+    if (home, workload) in _held or not file.is_file():
+        return False
+    with file.open() as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def release(home: Path, workload: str) -> None:
     """Give the lease back; nothing happens where this process does not hold it."""
     if found := _held.pop((home, workload), None):

@@ -1,7 +1,5 @@
 """What the assets act on: the places, the tracking server, the ledger, and where endpoints run. Bound in the composition root."""
 
-import os
-
 import dagster as dg
 from serving.deploy import LocalTarget
 
@@ -28,7 +26,7 @@ class Platform(dg.ConfigurableResource):
 
     def tracking(self) -> Tracking:
         """The tracking server that `aiprime up` or `aiprime run` started, answering; UserError where there is none."""
-        url = os.environ.get("AIPRIME_TRACKING_URL") or self.places.service("mlflow")
+        url = self.places.service("mlflow")
         if url is None:
             raise UserError("no tracking server is running", next_step="aiprime up")
         tracking = Tracking(url)

@@ -57,7 +57,7 @@ def _of_rows(df: pd.DataFrame, task: Task, data: DataSection, features: Features
     )
     if data.time:
         table[TIME] = df[data.time]
-        table[SPLIT] = split.by_time(df[data.time], data.holdout)
+        table[SPLIT] = split.by_time(df[data.time], data.holdout, seconds(data.label_delay))
     else:
         table[SPLIT] = split.by_content(df, data.holdout)
     table = table[table[TARGET].notna() & (table[SPLIT] != split.NEITHER)].reset_index(drop=True)
@@ -123,7 +123,7 @@ def _of_series(df: pd.DataFrame, task: Task, data: DataSection, features: Featur
     table = pd.concat([past, pd.DataFrame(extra)], axis=1)
     table[time] = table[TIME]
     targets = [target_column(horizon) for horizon in features.horizons]
-    table[SPLIT] = split.by_time(table[TIME], data.holdout, max(features.horizons) * step)
+    table[SPLIT] = split.by_time(table[TIME], data.holdout, max(features.horizons) * step + seconds(data.label_delay))
     complete = table[targets].notna().all(axis=1)
     table = table[complete & (table[SPLIT] != split.NEITHER)].reset_index(drop=True)
     for column in known:

@@ -63,7 +63,12 @@ class Places:
         return self.home / "services.json"
 
     def service(self, name: str) -> str | None:
-        """The URL of a service that `aiprime up` started (`mlflow`, `gateway`, `dagster`); None where it was not."""
+        """The URL of a service that `aiprime up` started (`mlflow`, `gateway`, `dagster`); None where it was not.
+
+        AIPRIME_TRACKING_URL names another tracking server than our own.
+        """
+        if name == "mlflow" and (other := self.setting("AIPRIME_TRACKING_URL")):
+            return other
         try:
             return json.loads(self.services.read_bytes()).get(name)
         except FileNotFoundError:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets import lease
 from assets.spec import Spec, names, read
 from data import versions
 from data.errors import UserError
@@ -28,6 +29,8 @@ def outside_repro(places: Places) -> dg.SensorDefinition:
         seen = str(lock.stat().st_mtime_ns) if lock.is_file() else "none"
         if seen == (context.cursor or "none"):
             return dg.SkipReason("dvc.lock has not changed")
+        if any(lease.busy(places.home, name) for name in names(places)):
+            return dg.SkipReason("a run is in progress: what it does it tells itself")
         events = [event for name in names(places) for event in _news(context.instance, places, name)]
         return dg.SensorResult(asset_events=events, cursor=seen)
 

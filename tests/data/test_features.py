@@ -91,6 +91,30 @@ def test_the_join_keeps_every_row(tmp_path: Path):
     assert len(pd.read_parquet(folder / "table.parquet")) == len(examples.make(table, "forecasting", SHOPS, AHEAD).table)
 
 
+@pytest.mark.slow
+def test_the_sorted_join_is_feasts_own(tmp_path: Path):
+    """The join that does not grow with the square gives what Feast's own gives: newest at or before, by entity, unknown ones empty."""
+    table = shops(60)
+    folder = tmp_path / "features"
+    schema = features.build("shops", table, "forecasting", SHOPS, AHEAD, folder, tmp_path)
+    view = pd.read_parquet(folder / "view.parquet")
+    asked = pd.DataFrame(
+        {
+            "entity": ["nord", "süd", "nobody"] * 20,
+            "event_timestamp": view[TIME].iloc[:60] + pd.Timedelta("7h"),
+            "row": range(60),
+        }
+    )
+    names = [f"{features.VIEW}:{name}" for name in features._feast_names(schema)]
+    with features._feast("shops", schema, folder, tmp_path) as store:
+        theirs = store.get_historical_features(asked, names).to_df()
+        with features._asof_join():
+            ours = store.get_historical_features(asked, names).to_df()
+    theirs, ours = (found.sort_values("row", ignore_index=True) for found in (theirs, ours))
+    pd.testing.assert_frame_equal(ours, theirs[ours.columns], check_dtype=False)
+    assert ours[ours["entity"] == "nobody"].iloc[:, 3:].isna().all(axis=None)
+
+
 def test_without_an_entity_feast_is_not_imported(tmp_path: Path):
     """A table without an entity is the identity, and a series without one is completed from its newest row."""
     code = f"""
