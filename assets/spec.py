@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from assets.schedule import ScheduleSection
 from data.errors import UserError
 from data.places import Places
 from data.quality import QualitySection
@@ -20,13 +21,6 @@ from training.promote import PromoteSection
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class ScheduleSection(Section):
-    """When to run by itself. Schedules are off until a person turns them on in the Dagster UI."""
-
-    cron: str = "0 6 * * 1"
-    timezone: str = "UTC"
 
 
 class Spec(Section):

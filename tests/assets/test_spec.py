@@ -1,10 +1,12 @@
 """The workload's YAML: strict, and its errors name file, key and value."""
 
+import random
 from pathlib import Path
 
 import pytest
 import yaml
 
+from assets.schedule import check_cron
 from assets.spec import names, read
 from data.errors import UserError
 from data.places import Places
@@ -54,6 +56,12 @@ def test_a_good_one_is_read(tmp_path: Path):
         ({"features": {"horizons": [0]}}, "features.horizons.0"),
         ({"task": "forecasting"}, "forecasting needs data.time"),
         ({"train": {"size": "huge"}}, "train.size"),
+        ({"schedule": {"cron": "every monday"}}, "schedule.cron: 'every monday' has 2 fields"),
+        ({"schedule": {"cron": "0 24 * * *"}}, "schedule.cron: '24' is no hour"),
+        ({"schedule": {"cron": "0 0 31 4,jun *"}}, "never comes"),
+        ({"schedule": {"timezone": "Berlin"}}, "schedule.timezone: 'Berlin' is no time zone"),
+        ({"schedule": {"timezone": "Europe"}}, "schedule.timezone: 'Europe' is no time zone"),
+        ({"schedule": {"timezone": "../UTC"}}, "schedule.timezone: '../UTC' is no time zone"),
     ],
 )
 def test_a_bad_one_says_what_and_where(tmp_path: Path, change: dict[str, object], named: str):
@@ -76,3 +84,54 @@ def test_a_missing_file_and_broken_yaml_are_told(tmp_path: Path):
     file.write_text("type: assets.Workload")
     with pytest.raises(UserError, match="no `attributes:`"):
         read(file)
+
+
+def test_a_schedule_that_is_accepted_is_one_for_dagster():
+    """Whatever cron line the YAML's check lets through, Dagster takes too and finds a next time for."""
+    from datetime import UTC, datetime
+
+    from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
+
+    parts = [
+        "*",
+        "*/5",
+        "0",
+        "5",
+        "7",
+        "12",
+        "29",
+        "31",
+        "60",
+        "1-5",
+        "5-7",
+        "5-1",
+        "1,15",
+        "1,,2",
+        "2/7",
+        "*/0",
+        "1_0",
+        "mon",
+        "Feb",
+        "x",
+        "",
+    ]
+    chosen = random.Random(0)
+    lines = [
+        "@daily",
+        "@weekly",
+        "@reboot",
+        *(" ".join(chosen.choices(parts, k=chosen.choice([4, 5, 5, 5, 5, 6]))) for _ in range(3000)),
+    ]
+    lines += [f"{one} 1 1 1 1" for one in parts] + [f"1 1 1 1 {one}" for one in parts] + [f"1 1 1 {one} *" for one in parts]
+    accepted = []
+    for line in lines:
+        try:
+            check_cron(line)
+        except ValueError:
+            continue
+        accepted.append(line)
+    assert {"@daily", "*/5 1 1 1 1", "1 1 1 1 mon", "1 1 1 Feb *", "1 1 1 1 5-7"} <= set(accepted)
+    for line in accepted:
+        assert is_valid_cron_string(line), line
+        if line.endswith(" *"):  # with both days given, Dagster's search stumbles over valid lines (12 5 29 1-5 5, 1.13)
+            next(cron_string_iterator(datetime(2024, 3, 1, tzinfo=UTC).timestamp(), line, "UTC"))
