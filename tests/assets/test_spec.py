@@ -87,10 +87,8 @@ def test_a_missing_file_and_broken_yaml_are_told(tmp_path: Path):
 
 
 def test_a_schedule_that_is_accepted_is_one_for_dagster():
-    """Whatever cron line the YAML's check lets through, Dagster takes too and finds a next time for."""
-    from datetime import UTC, datetime
-
-    from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
+    """Whatever cron line the YAML's check lets through, Dagster takes too."""
+    from dagster._utils.schedules import is_valid_cron_string
 
     parts = [
         "*",
@@ -133,5 +131,3 @@ def test_a_schedule_that_is_accepted_is_one_for_dagster():
     assert {"@daily", "*/5 1 1 1 1", "1 1 1 1 mon", "1 1 1 Feb *", "1 1 1 1 5-7"} <= set(accepted)
     for line in accepted:
         assert is_valid_cron_string(line), line
-        if line.endswith(" *"):  # with both days given, Dagster's search stumbles over valid lines (12 5 29 1-5 5, 1.13)
-            next(cron_string_iterator(datetime(2024, 3, 1, tzinfo=UTC).timestamp(), line, "UTC"))
