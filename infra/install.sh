@@ -34,7 +34,8 @@ if [ "${1:-}" = "--dry-run" ]; then
 fi
 [ -x .venv/bin/python ] || uv venv --quiet --python "$PYTHON" .venv
 echo "· installing $(grep -c '^[a-zA-Z]' infra/locks/main.txt) packages and $(basename "$torch" .txt) into .venv"
-uv pip install --python .venv/bin/python --require-hashes -r infra/locks/main.txt -r "$torch" "${extra[@]}" 2>&1 | grep -v '^ [+~-]' || true
+uv pip install --python .venv/bin/python --require-hashes -r infra/locks/main.txt -r "$torch" "${extra[@]}" 2>&1 |
+  { grep -v '^ [+~-]' || true; } # grep's own status only: uv's failure must end this script before .installed is written
 uv pip check --quiet --python .venv/bin/python
 uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 .venv/bin/python -c 'from data.places import Places; from data.versions import initialise; here = Places.find(); initialise(here.root, here.home)'

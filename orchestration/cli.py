@@ -58,9 +58,12 @@ def up(
     run: Annotated[str | None, typer.Option(help="Also bring this workload up to date, from source to endpoint.")] = None,
 ) -> None:
     """Start the Dagster UI, the MLflow UI and the gateway; print their URLs and a curl that works."""
+    from assets.spec import load
     from orchestration import report, running, services
 
     places = _places()
+    if run:
+        load(places, run)  # a mistyped name starts nothing
     running.show_progress()
     services.start(places, services.CORE)
     outcome = running.run(places, run) if run else None

@@ -26,7 +26,7 @@ class Finding:
 
 
 def examine(places: Places) -> list[Finding]:
-    """Look at the machine, the project and the state; never changes anything."""
+    """Look at the machine, the project and the state; changes nothing (a database that AIPRIME_LEDGER_URL names gets its tables)."""
     checks: list[Callable[[Places], Iterator[Finding]]] = [_machine, _project, _state, _services]
     return [finding for check in checks for finding in check(places)]
 
@@ -86,14 +86,22 @@ def _state(places: Places) -> Iterator[Finding]:
     if not places.home.is_dir():
         yield Finding("state", "note", f"{places.home} does not exist yet: make run")
         return
+    if not os.access(places.home, os.R_OK | os.W_OK | os.X_OK):  # the ledger cannot even be read then: SQLite writes beside it
+        yield Finding("state", "bad", f"{places.home} cannot be written: mend its owner or its mode")
+        return
+    elsewhere = os.environ.get("AIPRIME_LEDGER_URL")
+    if not elsewhere and not (places.home / "ledger.db").is_file():  # to open it would create it
+        if (places.home / "ledger.head").is_file():
+            yield Finding("ledger", "bad", f"{places.home / 'ledger.db'} is gone: restore it from a backup")
+        else:
+            yield Finding("ledger", "note", "nothing was decided yet: aiprime run NAME")
+        return
     broken = Ledger.at(places.home).verify()
     yield Finding(
         "ledger",
         "bad" if broken else "good",
         f"the chain is broken at {broken}: restore it from a backup" if broken else "the chain holds",
     )
-    if not os.access(places.home, os.W_OK):
-        yield Finding("state", "bad", f"{places.home} cannot be written")
 
 
 def _services(places: Places) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from data.errors import UserError
 from data.files import write_atomically, write_json
 from data.places import Places
 from orchestration import instance
-from serving.supervision import Program, Supervisor, free_port
+from serving.supervision import Program, ProgramStatus, Supervisor, free_port
 from training.tracking import ENVIRONMENT
 
 CORE = ("mlflow", "gateway")  # what a run needs
@@ -25,6 +25,8 @@ ALL = (*CORE, "code", "dagster", "daemon")
 PREFERRED = {"mlflow": 5000, "gateway": 8080, "dagster": 3000, "code": 4266}
 HEALTH = {"mlflow": "/health", "gateway": "/v2/health/live", "dagster": "/server_info"}
 MODULE = "orchestration.definitions"
+DOWN = {"BACKOFF", "EXITED", "FATAL"}  # states of a program that ended by itself
+DOWN_S = 4.0  # longer than supervisord's first pauses before it tries again
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def start(places: Places, names: Sequence[str] = ALL) -> dict[str, str]:
     supervisor.ensure()
     running = {one.name for one in supervisor.status() if one.state in {"RUNNING", "STARTING"}}
     urls = _addresses(places)
+    running -= set(PREFERRED) - set(urls)  # it runs, but its address was lost: it is started anew
     for name in names:
         if name not in running and name in PREFERRED:
             urls[name] = f"http://127.0.0.1:{free_port(_port(urls.get(name)) or PREFERRED[name])}"
@@ -54,23 +57,49 @@ def start(places: Places, names: Sequence[str] = ALL) -> dict[str, str]:
 
 
 def wait(places: Places, names: Sequence[str], told: Callable[[str, str], None], deadline_s: float = 120) -> None:
-    """Wait until each named service answers, telling `told(name, url)` as it does; UserError with its log where one does not."""
+    """Wait until each named service answers, telling `told(name, url)` as it does.
+
+    UserError with its log where one does not within `deadline_s`, and soon where its program keeps ending.
+    """
     urls = _addresses(places)
     waiting = [name for name in names if name in HEALTH]
     end = time.monotonic() + deadline_s
+    lives = {name: _Lives() for name in waiting}
+    supervisor = Supervisor(places.home)
     while waiting:
         for name in list(waiting):
             if answers(urls[name] + HEALTH[name]):
                 waiting.remove(name)
                 told(name, urls[name])
+        for one in supervisor.status() if waiting else ():
+            if one.name in waiting and lives[one.name].over(one):
+                raise _failed(supervisor, one.name, urls, f"{one.name} keeps ending ({one.state}: {one.description})")
         if waiting and time.monotonic() > end:
-            tail = Supervisor(places.home).logs(waiting[0], 15)
-            raise UserError(
-                f"{waiting[0]} does not answer after {deadline_s:.0f} s",
-                where=f"{urls[waiting[0]]}\n{tail}",
-                next_step=f"aiprime logs {waiting[0]}",
-            )
+            raise _failed(supervisor, waiting[0], urls, f"{waiting[0]} does not answer after {deadline_s:.0f} s")
         time.sleep(0.1)
+
+
+class _Lives:
+    """What was seen of one program while it was waited for."""
+
+    def __init__(self) -> None:
+        self._pids: set[int] = set()
+        self._down_since: float | None = None
+
+    def over(self, seen: ProgramStatus) -> bool:
+        """Whether waiting on is of no use: it ended twice (once may be a port that was just taken), or stays down."""
+        if seen.pid is not None:
+            self._pids.add(seen.pid)
+        if seen.state not in DOWN:
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = time.monotonic()
+        ended = len(self._pids) - (seen.state not in DOWN)
+        return ended >= 2 or (self._down_since is not None and time.monotonic() - self._down_since > DOWN_S)
+
+
+def _failed(supervisor: Supervisor, name: str, urls: dict[str, str], what: str) -> UserError:
+    return UserError(what, where=f"{urls[name]}\n{supervisor.logs(name, 15)}", next_step=f"aiprime logs {name}")
 
 
 def stop(places: Places) -> None:
