@@ -11,6 +11,7 @@ from assets.registration import register
 from assets.spec import Spec
 from data.errors import UserError
 from data.places import Places
+from training.signature import Signature
 
 log = logging.getLogger("aiprime.deployment")
 
@@ -44,7 +45,7 @@ def release(spec: Spec, platform: Platform) -> dict[str, Any]:
     ledger, target = platform.ledger, platform.deployment()
     champion = ledger.champion(spec.name)
     registered, judged = register(spec, platform), gate.judge(spec, platform)
-    publish(spec, platform)
+    publish(spec, platform, judged, champion.version if champion else None)
     if judged.passed and (champion is None or champion.version != registered.version):
         target.release(spec.name, registered.version, expected=champion.version if champion else None, reason=judged.sentence)
         _mirror(spec, platform, registered.version)
@@ -65,11 +66,16 @@ def release(spec: Spec, platform: Platform) -> dict[str, Any]:
     }
 
 
-def publish(spec: Spec, platform: Platform) -> None:
-    """Bring the online store to the newest feature rows."""
+def publish(spec: Spec, platform: Platform, judged: gate.Judged, champion: str | None) -> None:
+    """Bring the online store to the newest feature rows; not where a refused candidate's rows lack what the champion reads."""
     from data import features
 
     places = platform.places
+    if not judged.passed and champion is not None:
+        offered = Signature.read(places.store(spec.name) / "model").stored
+        if lacking := set(Signature.read(places.models(spec.name, champion)).stored) - set(offered):
+            log.warning("%s: the online store stays as it is: the champion reads %s", spec.name, ", ".join(sorted(lacking)))
+            return
     features.publish(spec.name, places.store(spec.name) / "features", places.home)
 
 

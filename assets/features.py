@@ -26,7 +26,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
         description=f"The model's inputs and the truth, one row per example, {said}.",
     )
     def features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        version, told = stage_asset.bring(context, spec, places, "features")
+        version, told = stage_asset.bring(context, spec, places, "quality", "features")
         return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=told | _look(spec, places))
 
     return features

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from assets.spec import Spec
 from assets.stages import read_features
+from data import versions
 from data.errors import UserError
 from data.files import tree_digest, write_json
+from data.places import Places
 from data.schema import ROW_ID, SPLIT
-from training.signature import Signature
+from training.signature import MODEL_JSON, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,6 +53,7 @@ def judge(spec: Spec, platform: Platform) -> Judged:
     """Judge the model in the workload's store against the baseline and the champion; the stored verdict where nothing changed."""
     places = platform.places
     store = places.store(spec.name)
+    _belong_together(places, spec.name)
     digest = tree_digest(store / "model")
     champion = _rival(platform, spec.name, digest)
     rules = [spec.promote.model_dump(mode="json"), spec.serve.model_dump(mode="json")]
@@ -63,6 +66,18 @@ def judge(spec: Spec, platform: Platform) -> Judged:
     write_json(file, asdict(judged))
     log.info("%s: gate: %s", spec.name, judged.sentence)
     return judged
+
+
+def _belong_together(places: Places, workload: str) -> None:
+    """Refuse to judge a model by scores, checks or rows that were made for another one, or that were damaged since."""
+    if apart := versions.unsettled(places.root, workload):
+        raise UserError(
+            f"{workload} cannot be judged: {'; '.join(apart)}",
+            where=str(places.root / "dvc.lock"),
+            next_step=f"aiprime run {workload} brings every stage up to date",
+        )
+    for stage in ("quality", "features", "model", "evaluation"):
+        versions.verify(places.root, workload, stage)
 
 
 def _rival(platform: Platform, workload: str, digest: str) -> str | None:
@@ -89,6 +104,12 @@ def _judge(spec: Spec, platform: Platform, key: str, digest: str, champion: str 
     note = ""
     if champion is not None:
         folder = places.models(spec.name, champion)
+        if not (folder / MODEL_JSON).is_file():
+            raise UserError(
+                f"the files of champion {champion} are gone",
+                where=str(folder),
+                next_step="restore them from a backup, or promote another version",
+            )
         try:
             theirs = evaluate.losses_of(folder, holdout, schema)
             against_champion = evaluate.compare_with_champion(losses, theirs, holdout, schema, spec.promote)

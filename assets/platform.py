@@ -1,10 +1,10 @@
 """What the assets act on: the places, the tracking server, the ledger, and where endpoints run. Bound in the composition root."""
 
 import dagster as dg
-from serving.deploy import LocalTarget
 
 from data.errors import UserError
 from data.places import Places
+from serving.deploy import LocalTarget
 from serving.ledger import Ledger
 from training.tracking import Tracking
 

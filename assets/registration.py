@@ -57,32 +57,35 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
 
 
 def register(spec: Spec, platform: Platform) -> Decision:
-    """The ledger's `registered` record of the model in the store; MLflow, the copy and the record are made where they are missing.
+    """The ledger's `registered` record of the model in the store, served as the YAML says; what is missing of it is made.
+
+    Another `serve:` section is another version, for a version's manifest never changes.
 
     Idempotent after a crash at any point: MLflow is asked for the digest first, the copy is renamed into place, the record has a key.
     """
     places, ledger = platform.places, platform.ledger
     judged = gate.judge(spec, platform)
-    for known in ledger.history(spec.name, "registered"):
-        if known.payload["model_digest"] == judged.model_digest:
+    serve = spec.serve.model_dump(mode="json")
+    earlier = ledger.history(spec.name, "registered")
+    for known in earlier:
+        if (known.payload["model_digest"], known.payload["serve"]) == (judged.model_digest, serve):
+            _place(spec, places, known.version, judged.model_digest)  # gc may have taken its files
             return known
     tracking = platform.tracking()
-    folder = places.store(spec.name) / "model"
-    version = tracking.registered(spec.name, judged.model_digest) or _log(spec, places, tracking, judged)
-    copy = _copy(folder, places.models(spec.name, version.version), judged.model_digest)
-    manifest = manifests.render(spec.name, version.version, copy, judged.model_digest, spec.serve)
-    write_atomically(copy.with_suffix(".yaml"), manifests.text(manifest))
+    found = tracking.registered(spec.name, judged.model_digest)
+    taken = {known.version for known in earlier}
+    version = found if found and found.version not in taken else _log(spec, places, tracking, judged)
+    _place(spec, places, version.version, judged.model_digest)
     payload = {
         "model_digest": judged.model_digest,
+        "serve": serve,
         "verdict": judged.sentence,
         "passed": judged.passed,
         "run_id": version.run_id,
         "url": version.url,
         **tags(places, spec.name),
     }
-    decision = ledger.record(
-        "registered", spec.name, version.version, payload, key=f"registered:{spec.name}:{judged.model_digest}"
-    )
+    decision = ledger.record("registered", spec.name, version.version, payload, key=f"registered:{spec.name}:{version.version}")
     log.info("%s: registered version %s", spec.name, version.version)
     return decision
 
@@ -124,6 +127,14 @@ def _flat(scores: Any, prefix: str = "") -> dict[str, float]:
 
 def _safe(name: str) -> str:
     return "".join(c if (c.isalnum() and c.isascii()) or c in "_-. /" else "_" for c in name)[:240]
+
+
+def _place(spec: Spec, places: Places, version: str, digest: str) -> None:
+    """The version's files and its manifest where they are served from; made where they are missing."""
+    copy = _copy(places.store(spec.name) / "model", places.models(spec.name, version), digest)
+    if not copy.with_suffix(".yaml").is_file():
+        manifest = manifests.render(spec.name, version, copy, digest, spec.serve)
+        write_atomically(copy.with_suffix(".yaml"), manifests.text(manifest))
 
 
 def _copy(source: Path, target: Path, digest: str) -> Path:

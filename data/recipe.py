@@ -90,6 +90,21 @@ def outputs(root: Path, workload: str) -> dict[str, dict[str, str]]:
     }
 
 
+def unsettled(root: Path, workload: str) -> list[str]:
+    """A sentence for each stage that was made from other results than the present ones, as dvc.lock has them; empty: all belong together."""
+    present = {path: md5 for outs in outputs(root, workload).values() for path, md5 in outs.items()}
+    found = []
+    for stage in stages(root):
+        entry = _locked(root).get(f"{stage}@{workload}")
+        if entry is None:
+            found.append(f"{stage} has not run")
+            continue
+        for dep in entry.get("deps", ()):
+            if dep["path"].startswith(_STORE) and present.get(dep["path"]) != dep["md5"]:
+                found.append(f"{stage} was made from another {Path(dep['path']).name}")
+    return found
+
+
 def locked(root: Path, workload: str) -> dict[str, str]:
     """By stage: the md5 that stands for its result, straight from dvc.lock. Stages that never ran are absent.
 

@@ -32,6 +32,7 @@ from data.recipe import (
     refuse_params,
     stage_guard,
     stages,
+    unsettled,
     workloads,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "recipe_locked",
     "stage_guard",
     "stages",
+    "unsettled",
     "verify",
     "workloads",
 ]
@@ -231,10 +233,26 @@ def _object(root: Path, md5: str) -> Path | None:
     return found if found.is_file() else None
 
 
-def collect(root: Path) -> None:
-    """Delete from the cache what dvc.lock no longer names. The remote keeps everything."""
+def collect(root: Path) -> int:
+    """Push what dvc.lock names to the default remote, then delete from the cache what it no longer names; how many files were pushed.
+
+    What is deleted was pushed only if an earlier push or collect found it current: DVC can push nothing that dvc.lock does not
+    name. UserError where the push fails; nothing is deleted then.
+    """
+    from dvc.exceptions import DvcException
+
     with _repo(root) as repo:
+        logging.getLogger("dvc").setLevel(logging.ERROR)  # it warns of each stage that never ran; the next _repo() sets it back
+        try:
+            pushed = repo.push()
+        except (DvcException, OSError) as error:
+            raise UserError(
+                f"the current data cannot be pushed to the DVC remote: {error}",
+                where=str(repo.config["core"].get("remote", "no remote is configured")),
+                next_step="mend the remote (AIPRIME_DVC_REMOTE, .dvc/config.local) or make room there; the cache was left alone",
+            ) from error
         repo.gc(workspace=True, force=True)
+    return pushed
 
 
 def initialise(root: Path, home: Path) -> None:
