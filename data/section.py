@@ -99,6 +99,8 @@ def check_task(task: Task, data: DataSection, features: FeaturesSection) -> None
         raise ValueError("task forecasting needs data.time and features.horizons")
     if features.horizons and not (data.time and data.step):
         raise ValueError("features.horizons needs data.time and data.step")
+    if task != "forecasting" and len(features.horizons) > 1:
+        raise ValueError(f"features.horizons: {task} answers one horizon; name one, or make it a forecast")
     unknown = [c for c in (*features.known, *features.history) if c not in data.columns]
     if unknown:
         raise ValueError(f"features.known / features.history name columns that are not in data.columns: {', '.join(unknown)}")

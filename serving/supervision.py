@@ -239,7 +239,7 @@ class Supervisor:
 
     def _ensure(self) -> None:
         self._prepare_runtime()
-        if self.alive():
+        if self.alive() and (self._folder / "supervisord.conf").is_file():  # a home that was deleted under it is begun anew
             return
         processes.end_all(self.mark)  # a hung supervisord, and the orphans of a dead one
         (self.home / "logs").mkdir(parents=True, exist_ok=True)
