@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -24,12 +25,13 @@ def new(places: Places, name: str, source: str, target: str, time: str | None, e
     if file.exists():
         raise UserError(f"{name} exists", where=str(file), next_step=f"edit it, or aiprime remove {name} first")
     inferred = infer.infer(source, target, time=time, entity=entity, root=places.root)
+    had_folder = file.parent.is_dir()
     write_atomically(file, infer.render_yaml(name, inferred))
     try:
         load(places, name)
         infer.register(places.root, name, inferred.family)
     except BaseException:
-        shutil.rmtree(file.parent, ignore_errors=True)
+        _take_out(file, folder_too=not had_folder)
         raise
     services.reload_definitions(places)
     notes = "".join(f"  - {note}\n" for note in inferred.notes)
@@ -39,7 +41,10 @@ def new(places: Places, name: str, source: str, target: str, time: str | None, e
 
 
 def remove(places: Places, name: str) -> str:
-    """Retire the endpoint, take the workload's folder and its name out; the DVC cache, MLflow and the ledger keep their records."""
+    """Retire the endpoint, take the workload's YAML and its name out; the DVC cache, MLflow and the ledger keep their records.
+
+    What else a person keeps in the workload's folder stays there.
+    """
     if name not in names(places):
         raise UserError(f"no workload {name!r}", next_step="aiprime workloads lists them")
     lease.hold(places.home, name, "remove")
@@ -49,35 +54,64 @@ def remove(places: Places, name: str) -> str:
             ledger.record("retired", name, champion.version, {"reason": "removed by a person"}, actor="person")
             LocalTarget(places.home).reconcile()
         infer.unregister(places.root, name)
-        shutil.rmtree(places.defs(name).parent)
+        _take_out(places.defs(name))
         shutil.rmtree(places.store(name), ignore_errors=True)
         services.reload_definitions(places)
     finally:
         lease.release(places.home, name)
-    return f"removed {name}; its versions stay in MLflow and its data in the DVC cache until aiprime gc"
+    folder = places.defs(name).parent
+    left = f"; {folder.relative_to(places.root)} stays, for it holds files of yours" if folder.exists() else ""
+    return f"removed {name}; its versions stay in MLflow and its data in the DVC cache until aiprime gc{left}"
+
+
+def _take_out(defs: Path, *, folder_too: bool = True) -> None:
+    """Delete the YAML, and its folder where nothing else is in it."""
+    defs.unlink(missing_ok=True)
+    if folder_too:
+        with contextlib.suppress(OSError):  # not empty: the rest is the person's own
+            defs.parent.rmdir()
 
 
 def gc(places: Places, keep: int) -> str:
-    """Delete the files of old versions: all but the newest `keep`, the champion and the one before it; then DVC's unreferenced cache."""
-    ledger = Ledger.at(places.home)
-    before = _size(places.home)
-    deleted = []
+    """Delete the files of old versions: all but the newest `keep`, the champion and the one before it; then DVC's unreferenced cache.
+
+    A workload that is being run keeps its versions this time. UserError where the current data cannot be pushed: the cache stays.
+    """
+    freeing = (places.home / "models", places.home / "dvc" / "cache")
+    before = sum(map(_size, freeing))
+    deleted, busy = [], []
     models = places.home / "models"
-    for folder in sorted(models.iterdir() if models.is_dir() else []):
-        versions = sorted((int(one.name) for one in folder.iterdir() if one.is_dir() and one.name.isdigit()), reverse=True)
-        kept = set(versions[:keep]) | {int(decision.version) for decision in ledger.history(folder.name, "promoted")[-2:]}
-        for version in versions:
-            if version not in kept:
-                shutil.rmtree(folder / str(version))
-                (folder / f"{version}.yaml").unlink(missing_ok=True)
-                deleted.append(f"{folder.name} {version}")
+    for folder in sorted(one for one in (models.iterdir() if models.is_dir() else ()) if one.is_dir()):
+        try:
+            lease.hold(places.home, folder.name, "gc")
+        except lease.Busy:
+            busy.append(folder.name)
+            continue
+        try:
+            deleted += [f"{folder.name} {version}" for version in _delete_old(places, folder, keep)]
+        finally:
+            lease.release(places.home, folder.name)
     from data import versions as dvc
 
-    dvc.collect(places.root)
-    freed = before - _size(places.home)
+    dvc.initialise(places.root, places.home)
+    pushed = dvc.collect(places.root)
+    freed = before - sum(map(_size, freeing))
     return (
         f"deleted {len(deleted)} version(s){': ' + ', '.join(deleted) if deleted else ''}; freed {max(0, freed) / 1e6:.1f} MB"
+        + (f"; pushed {pushed} file(s) of the current data to the DVC remote first" if pushed else "")
+        + (f"; left alone, for they are being run: {', '.join(busy)}" if busy else "")
     )
+
+
+def _delete_old(places: Places, folder: Path, keep: int) -> list[int]:
+    """Delete the workload's versions that nobody may go back to; which those were."""
+    versions = sorted((int(one.name) for one in folder.iterdir() if one.is_dir() and one.name.isdigit()), reverse=True)
+    promoted = Ledger.at(places.home).history(folder.name, "promoted")[-2:]
+    old = sorted(set(versions[keep:]) - {int(decision.version) for decision in promoted})
+    for version in old:
+        shutil.rmtree(folder / str(version))
+        (folder / f"{version}.yaml").unlink(missing_ok=True)
+    return old
 
 
 def _size(folder: Path) -> int:
