@@ -95,6 +95,8 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{_scalar(k)}: {_flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(v) for v in value) + "]"
+    if isinstance(value, str) and "?" in value:  # plain it is fine in a block, and ends a flow
+        return _escaped(value)
     return _scalar(value)
 
 
