@@ -84,7 +84,7 @@ def _mapping(values: Mapping[str, Any], indent: int) -> list[str]:
 def _entry(key: str, value: Any, indent: int) -> list[str]:
     """One key: on one line, or a list with one item per line where that is too long."""
     start = f"{' ' * indent}{_scalar(key)}:"
-    line = f"{start} {_flow(value)}"
+    line = f"{start} {_flow(value) if isinstance(value, list | tuple | Mapping) else _scalar(value)}"
     if len(line) <= _WIDTH or not isinstance(value, list | tuple):
         return [line]
     return [start, *(f"{' ' * (indent + 2)}- {_flow(item)}" for item in value)]

@@ -41,7 +41,12 @@ print(json.dumps({"told": told, "status": {key.path[-1]: resolver.get_status(key
 
 def look(project: Project, *arguments: str) -> dict[str, object]:
     done = subprocess.run(
-        [sys.executable, "-c", LOOK, *arguments], cwd=project.places.root, env=project.env, capture_output=True, text=True, check=False
+        [sys.executable, "-c", LOOK, *arguments],
+        cwd=project.places.root,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -90,7 +90,10 @@ def test_a_version_is_registered_once_and_found_by_its_digest(server: tuple[Trac
 def test_feast_stays_out_of_mlflows_client():
     """Importing MLflow does not import feast, which would cost every client six seconds."""
     code = "import sys; from training.tracking import import_mlflow; import_mlflow(); print('feast' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+        == "False"
+    )
 
 
 def test_a_server_that_is_gone_is_told(tmp_path: Path):
