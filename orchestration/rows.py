@@ -52,7 +52,8 @@ def _refuse_lacking(header: list[str], signature: Signature, file: Path) -> None
     lacking = [name for name in names if name not in header and name not in optional]
     if not lacking and {*names, signature.entity} & {*header}:
         return
-    what = f"lacks the column {', '.join(map(repr, lacking[:5]))}" if lacking else "has no column that the model takes"
+    entity = f"{signature.entity!r} or, without it, " if signature.stored and not completed else ""
+    what = f"lacks the column {entity}{', '.join(map(repr, lacking[:5]))}" if lacking else "has no column that the model takes"
     also = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
     brief = (
         f"; with a column {signature.entity!r} the stored ones may be left out" if signature.stored and signature.entity else ""
