@@ -32,7 +32,7 @@ def _parts(column: pd.Series) -> list[Any]:
 
     kind, values = column.dtype.kind, column.array
     if kind == "M":
-        return [column.astype("int64").to_numpy(np.dtype("<i8"))]
+        return [column.astype("int64").to_numpy().astype("<i8")]
     if kind == "f":
         numbers = np.asarray(values, dtype="<f8") + 0.0
         return [np.where(np.isnan(numbers), np.nan, numbers)]

@@ -68,7 +68,7 @@ def infer(
     places = Places(root=project, home=Path(os.environ.get("AIPRIME_HOME") or project / ".aiprime"))
     named = _source(source, places)
     raw = sources.read(DataSection(source=named, target=target, columns={target: "category?"}), places)
-    _refuse_names(list(raw), {"target": target, "time": time, "entity": entity}, named)
+    _refuse_names([str(name) for name in raw], {"target": target, "time": time, "entity": entity}, named)
     columns = _guess_all(raw, time, entity, named)
     notes: list[str] = []
     task = _task(columns[target], notes, named)

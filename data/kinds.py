@@ -169,7 +169,8 @@ def times(values: pa.ChunkedArray) -> Any:
         except Unclear as error:
             raise Misfit(str(error), bad=len(text), of=len(text)) from error
         refuse(text, pc.and_(pc.is_null(found), pc.is_valid(text)), "holds values that are no time")
-    return pd.array(found.to_pandas(), dtype="datetime64[us, UTC]")
+    kind: Any = "datetime64[us, UTC]"
+    return pd.array(found.to_pandas(), dtype=kind)
 
 
 def images(values: pa.ChunkedArray, column: Column) -> np.ndarray:

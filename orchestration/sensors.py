@@ -59,7 +59,7 @@ def _news(instance: dg.DagsterInstance, places: Places, workload: str) -> Iterat
         last = instance.get_latest_materialization_event(key)
         tags = {DATA_VERSION_TAG: locked[stage], DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
         recipes = ("source", "dataset") if asset == "dataset" else (stage,)
-        tags[CODE_VERSION_TAG] = "-".join(versions.recipe_locked(places.root, one, workload)[:16] for one in recipes)
+        tags[CODE_VERSION_TAG] = "-".join((versions.recipe_locked(places.root, one, workload) or "")[:16] for one in recipes)
         if parent := PARENT.get(asset):
             above = dg.AssetKey([spec.name, parent])
             pointer = instance.get_latest_materialization_event(above)
