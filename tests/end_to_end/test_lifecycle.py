@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
+import shlex
 import signal
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -12,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import Project, make_project
+from tests.conftest import ROOT, Project, make_project
 from tests.end_to_end.browser import browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lifecycle"), pytest.mark.timeout(600)]
@@ -73,6 +76,17 @@ def test_predict_answers_json_and_csv(lived: Project, tmp_path: Path):
     for answer in many:  # a batch may round the last digits differently
         found, expected = ([one["prediction"] for one in a["forecast"]] for a in (answer, single))
         assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_commands_of_the_readme_work(lived: Project):
+    """The README's own `aiprime predict` line, as written there, is answered with a forecast; so is the curl that `up` prints."""
+    lines = re.findall(r"^aiprime (predict .*)$", (ROOT / "README.md").read_text(), re.M)
+    assert lines
+    for line in lines:
+        assert "forecast" in json.loads(lived.aiprime(*shlex.split(line)).stdout)
+    curl = next(line for line in lived.aiprime("up").stdout.splitlines() if "curl" in line)
+    answer = subprocess.run(shlex.split(curl), capture_output=True, text=True, check=True)
+    assert "forecast" in json.loads(answer.stdout)["predictions"][0]
 
 
 def test_an_unknown_station_is_named(lived: Project):
