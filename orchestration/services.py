@@ -46,7 +46,7 @@ def start(places: Places, names: Sequence[str] = ALL) -> dict[str, str]:
     running -= set(PREFERRED) - set(urls)  # it runs, but its address was lost: it is started anew
     for name in names:
         if name not in running and name in PREFERRED:
-            urls[name] = f"http://127.0.0.1:{free_port(_port(urls.get(name)) or PREFERRED[name])}"
+            urls[name] = f"http://127.0.0.1:{free_port(_port(urls.get(name)) or _preferred(places, name))}"
     write_json(places.services, urls)
     if "code" in names:
         _write_workspace(places, urls["code"])
@@ -133,6 +133,17 @@ def _addresses(places: Places) -> dict[str, str]:
         return json.loads(places.services.read_bytes())
     except FileNotFoundError:
         return {}
+
+
+def _preferred(places: Places, name: str) -> int:
+    """AIPRIME_MLFLOW_PORT and the like, else the usual one."""
+    setting = f"AIPRIME_{name.upper()}_PORT"
+    wanted = places.setting(setting) or str(PREFERRED[name])
+    if not wanted.isdigit() or not 0 < int(wanted) < 65_536:
+        raise UserError(
+            f"{setting} is {wanted!r}: not a port", next_step="write a whole number from 1 to 65535, or leave it out"
+        )
+    return int(wanted)
 
 
 def _port(url: str | None) -> int | None:

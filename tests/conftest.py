@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from data.places import Places
+from orchestration.services import PREFERRED
+from serving.supervision import free_port
 
 ROOT = Path(__file__).parents[1]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -64,6 +66,8 @@ def make_project(folder: Path) -> Project:
     env = {key: value for key, value in os.environ.items() if not key.startswith("AIPRIME_") or key == "AIPRIME_DATA"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"  # the `python` of dvc.yaml's commands
     env |= {"AIPRIME_HOME": str(folder / "home"), "PYTHONPATH": str(root), "PATH": path}
+    # Ports of its own: two projects that start at once must not choose the same usual one.
+    env |= {f"AIPRIME_{name.upper()}_PORT": str(free_port()) for name in PREFERRED}
     return Project(Places(root=root, home=folder / "home"), env)
 
 

@@ -88,17 +88,24 @@ CASES: dict[str, tuple[Callable[[np.random.Generator], pd.DataFrame], list[str],
 }
 
 
+def brought(project: Project, name: str) -> Path:
+    """The case's file, and its workload up to date."""
+    make, options, _ = CASES[name]
+    file = project.places.root / "mine" / f"{name}.csv"
+    file.parent.mkdir(exist_ok=True)
+    make(np.random.default_rng(7)).to_csv(file, index=False)
+    if not project.places.defs(name).exists():
+        project.aiprime("new", name, "--csv", str(file.relative_to(project.places.root)), *options)
+    outcome = project.json("run", name, "--json")
+    assert outcome["failed"] is None, outcome["said"]
+    return file
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_file_becomes_an_endpoint(project: Project, name: str):
     """The file is understood, trained on, passes its gate, and the endpoint answers a row of it."""
-    make, options, answered = CASES[name]
-    table = make(np.random.default_rng(7))
-    file = project.places.root / "mine" / f"{name}.csv"
-    file.parent.mkdir(exist_ok=True)
-    table.to_csv(file, index=False)
-    project.aiprime("new", name, "--csv", str(file.relative_to(project.places.root)), *options)
-    outcome = project.json("run", name, "--json")
-    assert outcome["failed"] is None, outcome["said"]
+    make, _, answered = CASES[name]
+    file, table = brought(project, name), make(np.random.default_rng(7))
     rows = Path(file).with_suffix(".rows.csv")
     table.tail(3).to_csv(rows, index=False)
     answers = [json.loads(line) for line in project.aiprime("predict", name, "--csv", str(rows)).stdout.splitlines()]
@@ -146,6 +153,7 @@ def test_bad_data_stops_before_training(project: Project):
 
 def test_remove_takes_it_out(project: Project):
     """A removed workload serves no more and is not listed; the others are."""
+    brought(project, "wine")
     project.aiprime("remove", "wine", "--yes")
     assert "wine" not in [row["name"] for row in project.json("workloads", "--json")]
     done = project.aiprime("predict", "wine", "--json", "{}", check=False)
