@@ -67,8 +67,15 @@ def numbers(values: pa.ChunkedArray) -> np.ndarray:
     return found
 
 
+def _float(text: str) -> float | None:
+    """The number that a text writes, None for any other. (pandas' own parser, `to_numeric`, crashed the process once at 2.3.3.)"""
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
 def _numbers_of_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -82,7 +89,7 @@ def _numbers_of_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     commas = pc.all(pc.match_substring_regex(distinct, r"^[+-]?\d*(,\d+)?$")).as_py()
     if commas and not pc.all(pc.match_substring_regex(distinct, r"^[+-]?([1-9]\d{0,2},\d{3}|\d+)$")).as_py():
         return pc.cast(pc.replace_substring(text, ",", "."), pa.float64())
-    parsed = pa.array(pd.to_numeric(distinct.to_pandas(), errors="coerce"), pa.float64(), from_pandas=True)
+    parsed = pa.array([_float(one) for one in distinct.to_pylist()], pa.float64(), from_pandas=True)
     found = pc.take(parsed, encoded.indices)
     refuse(text, pc.and_(pc.is_null(found), pc.is_valid(encoded)), "holds values that are no number")
     return found
