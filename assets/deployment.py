@@ -29,8 +29,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
         description="The champion behind one stable URL.",
     )
     def endpoint(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        stage_asset.lease.hold(places.home, spec.name, context.run.run_id)
-        shown = stage_asset.as_failure(lambda: release(spec, platform))
+        shown = stage_asset.act(context, spec, places, lambda: release(spec, platform))
         return dg.MaterializeResult(data_version=dg.DataVersion(str(shown["version"])), metadata=shown)
 
     return endpoint
@@ -44,7 +43,8 @@ def release(spec: Spec, platform: Platform) -> dict[str, Any]:
     """
     ledger, target = platform.ledger, platform.deployment()
     champion = ledger.champion(spec.name)
-    registered, judged = register(spec, platform), gate.judge(spec, platform)
+    judged = gate.judge(spec, platform)
+    registered = register(spec, platform, judged)
     publish(spec, platform, judged, champion.version if champion else None)
     if judged.passed and (champion is None or champion.version != registered.version):
         target.release(spec.name, registered.version, expected=champion.version if champion else None, reason=judged.sentence)

@@ -26,7 +26,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
     )
     def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         version, told = stage_asset.bring(context, spec, places, "evaluation")
-        judged = stage_asset.as_failure(lambda: gate.judge(spec, platform))
+        judged = stage_asset.act(context, spec, places, lambda: gate.judge(spec, platform))
         return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=told | _look(spec, places, judged))
 
     return evaluation

@@ -20,6 +20,7 @@ from data.errors import UserError
 from data.files import tree_digest, write_json
 from data.places import Places
 from data.schema import ROW_ID, SPLIT
+from data.split import HOLDOUT
 from training.signature import MODEL_JSON, Signature
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def judge(spec: Spec, platform: Platform) -> Judged:
     digest = tree_digest(store / "model")
     champion = _rival(platform, spec.name, digest)
     rules = [spec.promote.model_dump(mode="json"), spec.serve.model_dump(mode="json")]
-    rows = tree_digest(store / "features")
+    rows = versions.locked(places.root, spec.name)["features"]  # hashed again just now
     key = sha256(json.dumps([digest, champion, rows, rules], sort_keys=True).encode()).hexdigest()[:24]
     file = places.home / "gate" / spec.name / f"{key}.json"
     if file.is_file():
@@ -97,7 +98,7 @@ def _judge(spec: Spec, platform: Platform, key: str, digest: str, champion: str 
     places = platform.places
     store = places.store(spec.name)
     table, schema = read_features(places, spec.name)
-    holdout = table[table[SPLIT] == "holdout"]
+    holdout = table[table[SPLIT] == HOLDOUT]
     losses = evaluate.read_losses(store / "evaluation")
     against_baseline = evaluate.compare_with_baseline(losses, holdout, schema, spec.promote)
     against_champion: list[Any] = []

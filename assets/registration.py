@@ -17,6 +17,7 @@ from assets.stages import read_features
 from data.files import tree_digest, write_atomically
 from data.places import Places
 from data.schema import SPLIT
+from data.split import HOLDOUT
 from serving import manifests
 from serving.ledger import Decision
 from training.examples import instances
@@ -39,8 +40,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
         description="The version in MLflow: files, signature, input example, and where it all came from.",
     )
     def registered_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        stage_asset.lease.hold(places.home, spec.name, context.run.run_id)
-        decision = stage_asset.as_failure(lambda: register(spec, platform))
+        decision = stage_asset.act(context, spec, places, lambda: register(spec, platform, gate.judge(spec, platform)))
         told = decision.payload
         return dg.MaterializeResult(
             data_version=dg.DataVersion(told["model_digest"]),
@@ -56,7 +56,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
     return registered_model
 
 
-def register(spec: Spec, platform: Platform) -> Decision:
+def register(spec: Spec, platform: Platform, judged: gate.Judged) -> Decision:
     """The ledger's `registered` record of the model in the store, served as the YAML says; what is missing of it is made.
 
     Another `serve:` section is another version, for a version's manifest never changes.
@@ -64,7 +64,6 @@ def register(spec: Spec, platform: Platform) -> Decision:
     Idempotent after a crash at any point: MLflow is asked for the digest first, the copy is renamed into place, the record has a key.
     """
     places, ledger = platform.places, platform.ledger
-    judged = gate.judge(spec, platform)
     serve = spec.serve.model_dump(mode="json")
     earlier = ledger.history(spec.name, "registered")
     for known in earlier:
@@ -110,7 +109,7 @@ def _log(spec: Spec, places: Places, tracking: Tracking, judged: gate.Judged) ->
     scores = _flat(json.loads((store / "scores.json").read_text()))
     tracking.log_scores(run_id, scores, facts, [store / "curves.png", *sorted((store / "evaluation").glob("*.png"))])
     table, _ = read_features(places, spec.name)
-    example = next(instances(table[table[SPLIT] == "holdout"].tail(1), Signature.read(store / "model")))
+    example = next(instances(table[table[SPLIT] == HOLDOUT].tail(1), Signature.read(store / "model")))
     return tracking.register(spec.name, store / "model", run_id, example, facts)
 
 

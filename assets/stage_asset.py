@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -16,6 +16,7 @@ from data.errors import UserError
 from data.places import Places
 
 HERE = Path(__file__).parent
+T = TypeVar("T")
 
 
 def key(spec: Spec, stage: str) -> dg.AssetKey:
@@ -60,19 +61,19 @@ def asset(
 
 def bring(context: Any, spec: Spec, places: Places, *stages: str) -> tuple[str, dict[str, Any]]:
     """Bring stages up to date under the workload's lease: the last one's content hash, and what a person wants to know of it."""
-    lease.hold(places.home, spec.name, context.run.run_id)
     started = time.perf_counter()
     ran = False
     for stage in stages:
-        done = as_failure(lambda stage=stage: up_to_date(stage, spec.name, places))
+        done = act(context, spec, places, lambda stage=stage: up_to_date(stage, spec.name, places))
         ran = ran or (done.ran and stage != "source")
     version = versions.locked(places.root, spec.name)[stages[-1]]
     return version, {"ran": ran, "seconds": round(time.perf_counter() - started, 2), "content_hash": version}
 
 
-def as_failure(call: Any) -> Any:
-    """Call; what a person must mend becomes a Dagster failure without a traceback of ours, and is not retried."""
+def act(context: Any, spec: Spec, places: Places, call: Callable[[], T]) -> T:
+    """Call under the workload's lease; what a person must mend becomes a Dagster failure without our traceback, and is not retried."""
     try:
+        lease.hold(places.home, spec.name, context.run.run_id)
         return call()
     except UserError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from assets.spec import Spec, load
 from data.errors import UserError
 from data.files import write_json
 from data.places import Places
+from data.schema import SPLIT
+from data.split import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +92,7 @@ def model(spec: Spec, places: Places) -> None:
 
     store = places.store(spec.name)
     table, schema = read_features(places, spec.name)
-    rows = table[table["__split"] == "train"]
+    rows = table[table[SPLIT] == TRAIN]
     chosen = families.family(spec.family)
     settings, trials = families.settings(chosen, spec.train), []
     checkpoints = places.home / "checkpoints" / spec.name
@@ -207,8 +209,7 @@ def _tracked(spec: Spec, places: Places, settings: dict[str, Any]) -> Iterator[t
     url = places.service("mlflow")
     tracking = Tracking(url) if url else None
     if tracking is None or not tracking.alive():
-        with nullcontext():
-            yield None, None
+        yield None, None
         return
     params = {"family": spec.family, "size": spec.train.size, "seed": spec.train.seed, **settings}
     with tracking.run(

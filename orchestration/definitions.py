@@ -17,12 +17,15 @@ def defs() -> dg.Definitions:
     parts = [_workload(places, name) for name in names(places)]
     return dg.Definitions.merge(
         *parts,
-        dg.Definitions(
-            resources={"platform": Platform(target=places.setting("AIPRIME_TARGET", "local") or "local")},
-            executor=dg.in_process_executor,
-            sensors=[outside_repro(places)],
-        ),
+        surroundings(places),
+        dg.Definitions(sensors=[outside_repro(places)]),
     )
+
+
+def surroundings(places: Places) -> dg.Definitions:
+    """What every graph acts on and runs in: here local or cluster is decided."""
+    platform = Platform(target=places.setting("AIPRIME_TARGET", "local") or "local")
+    return dg.Definitions(resources={"platform": platform}, executor=dg.in_process_executor)
 
 
 def _workload(places: Places, name: str) -> dg.Definitions:

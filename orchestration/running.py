@@ -6,7 +6,6 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from assets.spec import load
@@ -46,17 +45,11 @@ def run(places: Places, workload: str, until: str = "endpoint") -> Outcome:
     opened = instance.get(places)
     import dagster as dg
 
-    from assets.platform import Platform
     from assets.workload import Workload
+    from orchestration.definitions import surroundings
 
-    defs = dg.Definitions.merge(
-        Workload(spec, places).build_defs(),
-        dg.Definitions(
-            resources={"platform": Platform(target=places.setting("AIPRIME_TARGET", "local") or "local")},
-            executor=dg.in_process_executor,
-        ),
-    )
-    with _working_directory(places):
+    defs = dg.Definitions.merge(Workload(spec, places).build_defs(), surroundings(places))
+    with contextlib.chdir(places.root):  # relative sources count from the project's folder
         result = defs.resolve_job_def(f"{workload}_lifecycle").execute_in_process(
             instance=opened,
             asset_selection=[dg.AssetKey([workload, stage]) for stage in wanted],
@@ -98,13 +91,6 @@ def _unexpected(error: object) -> str:
 
 def _plain(value: object) -> object:
     return getattr(value, "value", value)
-
-
-@contextlib.contextmanager
-def _working_directory(places: Places) -> Iterator[None]:
-    """Dagster changes nothing here, but DVC and relative sources count from the project's folder."""
-    with contextlib.chdir(places.root):
-        yield
 
 
 def show_progress() -> None:

@@ -10,7 +10,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from data.errors import UserError
@@ -27,14 +26,6 @@ HEALTH = {"mlflow": "/health", "gateway": "/v2/health/live", "dagster": "/server
 MODULE = "orchestration.definitions"
 DOWN = {"BACKOFF", "EXITED", "FATAL"}  # states of a program that ended by itself
 DOWN_S = 4.0  # longer than supervisord's first pauses before it tries again
-
-
-@dataclass(frozen=True)
-class Service:
-    """A supervised program and, where it has one, its address."""
-
-    program: Program
-    url: str | None
 
 
 def start(places: Places, names: Sequence[str] = ALL) -> dict[str, str]:
