@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -76,15 +76,38 @@ def wait_gone(mark: str, deadline_s: float) -> bool:
     return True
 
 
-def end_all(mark: str) -> None:
-    """End every process that carries the mark: SIGTERM, then SIGKILL; returns when none is left."""
+def end_all(mark: str, ending: Iterable[int] = ()) -> None:
+    """End every process that carries the mark: SIGTERM, then SIGKILL; returns when none is left, nor of `ending`.
+
+    `ending`: marked ones that were told to end before. A process that is just exiting has no environment any more, and lives.
+    """
+    seen = set(ending)
     for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S), (signal.SIGKILL, 10.0)):
         for pid in marked(mark):
+            seen.add(pid)
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-        if wait_gone(mark, patience_s):
+        end = time.monotonic() + patience_s
+        if wait_gone(mark, patience_s) and _wait_exited(seen, max(end, time.monotonic() + 1)):
             return
-    raise RuntimeError(f"processes {sorted(marked(mark))} do not end")
+    raise RuntimeError(f"processes {sorted(marked(mark) | set(filter(_exiting, seen)))} do not end")
+
+
+def _wait_exited(pids: Iterable[int], end: float) -> bool:
+    while any(map(_exiting, pids)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _exiting(pid: int) -> bool:
+    """Whether a process that lost its mark is still on its way out (a zombie waits for its parent alone, and runs nothing)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX" and not Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # gone, or not Linux
+        return False
 
 
 def _linux(wanted: bytes) -> Iterator[int]:

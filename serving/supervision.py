@@ -78,13 +78,14 @@ class Supervisor:
         """End every program and supervisord itself, and wait until no process is left; nothing remains desired."""
         with self._locked():
             longest = max((self._specification(name).get("stop_seconds", 0) for name in self._desired()), default=0)
+            living = processes.marked(self.mark)
             if self.alive():
                 with suppress(OSError, Fault):
                     self._remote()("shutdown")
                 end = time.monotonic() + longest + 5
                 while self._answers() and time.monotonic() < end:
                     time.sleep(0.02)
-            processes.end_all(self.mark)
+            processes.end_all(self.mark, living)
             for name in self._desired():
                 self._forget(name)
             shutil.rmtree(self._runtime, ignore_errors=True)
