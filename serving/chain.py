@@ -13,7 +13,24 @@ from uuid import uuid4
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-Kind = Literal["registered", "promoted", "deployed", "retired", "refused"]
+Kind = Literal[
+    "registered",
+    "refused",
+    "promoted",
+    "deployed",
+    "retired",
+    "exposed",  # a challenger is at a step of its rollout
+    "rolled_back",  # ... and is not any more
+    "paused",
+    "resumed",
+    "approved",
+    "window",  # what a monitor saw
+    "retrain",
+    "declined",  # a retrain that was not asked for, and why
+    "called",  # a person
+    "erased",
+    "replay",
+]
 GENESIS = "0" * 64  # what the first decision names as the one before
 
 

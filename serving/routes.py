@@ -12,8 +12,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from data.files import write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """The challenger's server and what it is given: `share` of the requests to answer, or with `shadow` a copy of them."""
+
+    version: str
+    server: str
+    url: str
+    grpc_url: str
+    model: str
+    share: float = 0.0  # 0..1
+    shadow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +43,9 @@ class Route:
     model: str | None = None  # the model's folder: what the gateway reads the signature from
     max_body_mb: int = 16
     timeout_s: int = 60
+    challenger: Arm | None = None
+    sticky: bool = False  # one entity is always given the same arm; else each request is drawn by itself
+    sample: float = 1.0  # the share of the requests that is kept as a record
 
 
 def path(home: Path) -> Path:
@@ -47,7 +64,7 @@ def read(home: Path) -> dict[str, Route]:
         written = json.loads(path(home).read_bytes())
     except FileNotFoundError:
         return {}
-    return {one["workload"]: Route(**one) for one in written["routes"]}
+    return {one["workload"]: _route(one) for one in written["routes"]}
 
 
 def point(home: Path, route: Route, newest: int) -> bool:
@@ -68,6 +85,11 @@ def forget(home: Path, workload: str) -> None:
     """Take a workload's route out: its URL is unknown from then on."""
     with _changing(home) as routes:
         routes.pop(workload, None)
+
+
+def _route(written: dict[str, Any]) -> Route:
+    arm = written.get("challenger")  # a file from before rollouts has none
+    return Route(**written | {"challenger": Arm(**arm) if arm else None})
 
 
 @contextmanager
