@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
+from serving.release import CHANGES, Release, fold
+
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
@@ -111,6 +113,12 @@ class Chain:
                 return None if row.version in retired else _decision(row)
             retired.add(row.version)
         return None
+
+    def release(self, workload: str) -> Release:
+        """What of the workload may serve: its decisions folded."""
+        of = self._decisions.c
+        changes = self._decisions.select().where(of.workload == workload, of.kind.in_(CHANGES)).order_by(of.sequence)
+        return fold(workload, map(_decision, self._connection.execute(changes)))
 
     def newest(self) -> int:
         """The last record's sequence number."""

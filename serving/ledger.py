@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from data.errors import UserError
 from data.files import write_json
 from serving.chain import GENESIS, Broken, Chain, Decision, Kind, tables
+from serving.release import Release, refusal
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -29,13 +30,12 @@ _WAIT_S = 30  # for another writer of the same SQLite file
 
 
 class Conflict(UserError):
-    """Another promotion won: the champion is not the one that the caller expected. `.champion` is the version that is."""
+    """Another change of the release won: it is not the one that the caller looked at. `.champion` is the version that is champion."""
 
-    def __init__(self, workload: str, expected: str | None, champion: str | None) -> None:
+    def __init__(self, workload: str, happened: str, champion: str | None) -> None:
         self.champion = champion
         super().__init__(
-            f"{workload}: the champion is {champion or 'none'}, not {expected or 'none'}: another promotion won",
-            next_step="compare the candidate with the new champion, then promote again",
+            f"{workload}: {happened}", next_step="look at what serves now (aiprime release list), then decide again"
         )
 
 
@@ -87,9 +87,11 @@ class Ledger:
         reason: str,
         actor: str = "aiprime",
         payload: Mapping[str, Any] | None = None,
+        fence: int | None = None,
     ) -> Decision:
         """Make `version` the champion if the champion is still `expected` (None: there is none), else raise Conflict.
 
+        With `fence`, also where the release changed since in any other way: the challenger was rolled back, the release paused.
         A version that already is the champion gives the record that made it so: a caller that was cut off may ask again.
         """
         wanted = None if expected is None else str(expected)
@@ -99,9 +101,39 @@ class Ledger:
                 return champion
             current = None if champion is None else champion.version
             if current != wanted:
-                raise Conflict(workload, wanted, current)
+                won = f"the champion is {current or 'none'}, not {wanted or 'none'}: another promotion won"
+                raise Conflict(workload, won, current)
+            if fence is not None:
+                _unchanged(chain, workload, fence)
             reasons = {"reason": reason, "replaces": current, **(payload or {})}
             return chain.append("promoted", workload, str(version), reasons, actor=actor, key=None)
+
+    def change(
+        self,
+        kind: Kind,
+        workload: str,
+        version: str | int,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        expected: int,
+        actor: str = "aiprime",
+    ) -> Decision:
+        """Change the workload's release if its fence is still `expected`, else raise Conflict; a promotion goes through `promote`.
+
+        UserError where the release is such that the change would be none: a held version exposed, a pause of what is paused.
+        """
+        if kind == "promoted":
+            raise ValueError("a promotion goes through `promote`")
+        with self._appending() as chain:
+            release = _unchanged(chain, workload, expected)
+            if reason := refusal(release, kind, str(version), payload or {}):
+                raise UserError(f"{workload}: {reason}", next_step="aiprime release list shows what serves")
+            return chain.append(kind, workload, str(version), payload or {}, actor=actor, key=None)
+
+    def release(self, workload: str) -> Release:
+        """What of the workload may serve: champion, challenger and its step, and the fence to change it by."""
+        with self._reading() as chain:
+            return chain.release(workload)
 
     def champion(self, workload: str) -> Decision | None:
         """The promotion that holds: `.version` is what must serve, `.sequence` its fencing token."""
@@ -174,6 +206,16 @@ class Ledger:
             # An end that lies behind (two writers in the wrong order, a full disk) is still one that the chain had.
             with suppress(OSError):
                 write_json(self._noted, {"sequence": end.sequence, "hash": end.hash})
+
+
+def _unchanged(chain: Chain, workload: str, fence: int) -> Release:
+    release = chain.release(workload)
+    if release.fence == fence:
+        return release
+    won = next(d for d in chain.decisions(workload) if d.sequence == release.fence)
+    raise Conflict(
+        workload, f"{won.actor} changed the release meanwhile: version {won.version} was {won.kind}", release.champion
+    )
 
 
 def _create(engine: sa.Engine) -> None:
