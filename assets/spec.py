@@ -10,12 +10,15 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from assets.schedule import ScheduleSection
+from assets.trigger import RetrainSection
+from assets.windows import MonitorSection
 from data.errors import UserError
 from data.places import Places
 from data.quality import QualitySection
 from data.schema import Task
 from data.section import DataSection, FeaturesSection, Section, check_task
 from serving.manifests import ServeSection
+from serving.rollout import RolloutSection
 from training.family import FAMILIES, TrainSection
 from training.promote import PromoteSection
 
@@ -36,6 +39,9 @@ class Spec(Section):
     train: TrainSection = Field(default_factory=TrainSection)
     promote: PromoteSection = Field(default_factory=PromoteSection)
     serve: ServeSection = Field(default_factory=ServeSection)
+    rollout: RolloutSection = Field(default_factory=RolloutSection)
+    monitor: MonitorSection = Field(default_factory=MonitorSection)
+    retrain: RetrainSection = Field(default_factory=RetrainSection)
     schedule: ScheduleSection = Field(default_factory=ScheduleSection)
 
     @model_validator(mode="after")
