@@ -1,0 +1,111 @@
+"""What a replay plays: requests and truths of a workload's source in the order of event time, with a planted fault where asked for.
+
+Reads the whole source, also the rows that the workload's YAML keeps from training. Sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from assets.spec import Spec
+from data.errors import UserError
+from data.faults import Fault, plant
+from data.places import Places
+from data.schema import TIME
+from data.section import seconds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from training.signature import Signature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """`examples`: a row per request, by TIME. `truths`: entity, time and value, by the moment `known` at which they arrive."""
+
+    spec: Spec
+    examples: pd.DataFrame
+    truths: pd.DataFrame
+    start: pd.Timestamp
+    end: pd.Timestamp
+    fault: Fault | None = None
+    fault_at: pd.Timestamp | None = None
+
+    def requests(self, signature: Signature, begin: pd.Timestamp, end: pd.Timestamp) -> list[dict[str, Any]]:
+        """The instances whose event time lies in [begin, end), each with its entity."""
+        from training.examples import instances
+
+        times = self.examples[TIME]
+        rows = self.examples.iloc[times.searchsorted(begin) : times.searchsorted(end)]
+        found = list(instances(rows, signature))
+        if signature.entity and signature.entity in rows.columns:
+            for one, entity in zip(found, rows[signature.entity], strict=True):
+                one.setdefault(signature.entity, entity)
+        return found
+
+    def labels(self, begin: pd.Timestamp, end: pd.Timestamp) -> list[dict[str, Any]]:
+        """The truths that arrive in [begin, end)."""
+        known = self.truths["known"]
+        rows = self.truths.iloc[known.searchsorted(begin) : known.searchsorted(end)]
+        return [
+            {"time": time.isoformat().replace("+00:00", "Z"), "value": value} | ({"entity": entity} if entity is not None else {})
+            for entity, time, value in zip(rows["entity"], rows["time"], rows["value"], strict=True)
+        ]
+
+    def steps(self, length: pd.Timedelta) -> Iterator[tuple[pd.Timestamp, pd.Timestamp]]:
+        """The replay in consecutive spans."""
+        begin = self.start
+        while begin < self.end:
+            yield begin, min(begin + length, self.end)
+            begin += length
+
+
+def load(spec: Spec, places: Places, start: str, end: str | None = None, fault: Fault | None = None) -> Scenario:
+    """The scenario from `start` on. UserError where the workload is no series, or nothing lies after `start`."""
+    import pandas as pd
+
+    from data import examples, prepare, sources
+
+    data = spec.data.model_copy(update={"until": None, "sha256": None})
+    if data.time is None or not spec.features.horizons:
+        raise UserError(
+            f"{spec.name} is no series: there is no later time to replay", next_step="aiprime replay takes co2, bikes or elec2"
+        )
+    try:
+        begins, ends = pd.Timestamp(start, tz="UTC"), pd.Timestamp(end, tz="UTC") if end else None
+    except ValueError as error:
+        raise UserError(f"--from {start!r}: {error}", next_step="write a year or a date, such as 1991 or 2011-03-01") from error
+    table = prepare.prepare(sources.read(data, places), data)
+    last = table[data.time].max()
+    ends = min(ends, last) if ends is not None else last
+    if not table[data.time].min() < begins < ends:
+        raise UserError(
+            f"{spec.name} has rows from {table[data.time].min():%Y-%m-%d} to {last:%Y-%m-%d}",
+            where=f"--from {start}",
+            next_step="choose a date between, with enough before it to train on",
+        )
+    fault_at = None
+    if fault is not None:
+        fault_at = fault.at if fault.at is not None else begins + (ends - begins) / 3
+        table = plant(table, fault, target=data.target, time=data.time, entity=data.entity, start=fault_at)
+    made = examples.make(table, spec.task, data, spec.features).table
+    made = made[(made[TIME] >= begins) & (made[TIME] < ends)].sort_values(TIME, ignore_index=True)
+    return Scenario(
+        spec=spec, examples=made, truths=_truths(table, spec, begins), start=begins, end=ends, fault=fault, fault_at=fault_at
+    )
+
+
+def _truths(table: pd.DataFrame, spec: Spec, start: pd.Timestamp) -> pd.DataFrame:
+    """Every known truth from `start` on; it arrives one step and the label delay after its own time began."""
+    import pandas as pd
+
+    data = spec.data
+    rows = table[table[data.target].notna() & (table[data.time] >= start)]
+    value = rows[data.target].astype(str) if spec.task == "classification" else rows[data.target].astype(float)
+    entity = rows[data.entity].astype(object) if data.entity else pd.Series([None] * len(rows), index=rows.index, dtype=object)
+    known = rows[data.time] + pd.Timedelta(seconds=seconds(data.label_delay))
+    truths = pd.DataFrame({"entity": entity, "time": rows[data.time], "value": value, "known": known})
+    return truths.sort_values("known", kind="stable", ignore_index=True)
