@@ -4,8 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets import stage_asset
+from assets import retraining, stage_asset
 from assets.spec import Spec
+from data import cutoff
 from data.places import Places
 
 
@@ -22,6 +23,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
         description=spec.description or f"The rows of {spec.data.source}, typed, sorted and versioned.",
     )
     def dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        stage_asset.act(context, spec, places, lambda: retraining.apply(spec, places, context.run.run_id, context.run.tags))
         version, told = stage_asset.bring(context, spec, places, "source", "dataset")
         return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=told | _look(spec, places))
 
@@ -41,6 +43,9 @@ def _look(spec: Spec, places: Places) -> dict[str, Any]:
         "path": dg.MetadataValue.path(str(places.store(spec.name) / "dataset.parquet")),
     }
     first = next(file.iter_batches(batch_size=5), None)
+    if (until := cutoff.in_dataset(places.store(spec.name) / "dataset.parquet")) is not None:
+        shown["data up to"] = f"{until.until:%Y-%m-%d %H:%M} UTC, set by a retrain"
+        shown["cutoff"] = dg.MetadataValue.json((cutoff.read(places, spec.name) or until).plain())
     if first is not None:
         shown["preview"] = stage_asset.table(first.to_pandas().astype(str).to_dict("records"))
     return shown

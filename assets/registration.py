@@ -66,10 +66,10 @@ def register(spec: Spec, platform: Platform, judged: gate.Judged) -> Decision:
     places, ledger = platform.places, platform.ledger
     serve = spec.serve.model_dump(mode="json")
     earlier = ledger.history(spec.name, "registered")
-    for known in earlier:
+    for known in reversed(earlier):
         if (known.payload["model_digest"], known.payload["serve"]) == (judged.model_digest, serve):
             _place(spec, places, known.version, judged.model_digest)  # gc may have taken its files
-            return known
+            return known if known.payload["passed"] == judged.passed else _judged_again(spec, platform, known, judged)
     tracking = platform.tracking()
     found = tracking.registered(spec.name, judged.model_digest)
     taken = {known.version for known in earlier}
@@ -78,8 +78,7 @@ def register(spec: Spec, platform: Platform, judged: gate.Judged) -> Decision:
     payload = {
         "model_digest": judged.model_digest,
         "serve": serve,
-        "verdict": judged.sentence,
-        "passed": judged.passed,
+        **_verdict(judged),
         "run_id": version.run_id,
         "url": version.url,
         **tags(places, spec.name),
@@ -89,6 +88,39 @@ def register(spec: Spec, platform: Platform, judged: gate.Judged) -> Decision:
     return decision
 
 
+def _verdict(judged: gate.Judged) -> dict[str, Any]:
+    """What a record says of the gate: the verdict, the windows it rests on, and the cutoff with what made it start."""
+    return {
+        "verdict": judged.sentence,
+        "passed": judged.passed,
+        "judged": judged.key,
+        "against": judged.champion,
+        "comparisons": judged.comparisons,
+        "gate_window": judged.gate_window,
+        "cutoff": judged.cutoff,
+    }
+
+
+def _judged_again(spec: Spec, platform: Platform, known: Decision, judged: gate.Judged) -> Decision:
+    """The same bytes were judged on other rows or against another champion, and otherwise: the same version, with the new verdict."""
+    payload = {**known.payload, **_verdict(judged)}
+    key = f"registered:{spec.name}:{known.version}:{judged.key}"
+    decision = platform.ledger.record("registered", spec.name, known.version, payload, key=key)
+    platform.tracking().tag_version(spec.name, known.version, _tags(judged))
+    log.info("%s: version %s is now %s", spec.name, known.version, judged.sentence)
+    return decision
+
+
+def _tags(judged: gate.Judged) -> dict[str, str]:
+    """The verdict as MLflow's tags."""
+    facts = {"gate": "passed" if judged.passed else "refused", "verdict": judged.sentence[:5000]}
+    if judged.gate_window:
+        facts["gate_window"] = " to ".join(judged.gate_window)
+    if judged.cutoff:
+        facts |= {f"cutoff_{name}": str(value)[:5000] for name, value in judged.cutoff.items()}
+    return facts
+
+
 def _log(spec: Spec, places: Places, tracking: Tracking, judged: gate.Judged) -> Version:
     store = places.store(spec.name)
     record = json.loads((store / "training.json").read_text())
@@ -96,8 +128,7 @@ def _log(spec: Spec, places: Places, tracking: Tracking, judged: gate.Judged) ->
     facts = {
         **tags(places, spec.name),
         "model_digest": judged.model_digest,
-        "gate": "passed" if judged.passed else "refused",
-        "verdict": judged.sentence[:5000],
+        **_tags(judged),
     }
     if run_id is None:  # trained by `dvc repro` while no tracking server was up: the curve is logged now
         with tracking.run(spec.name, f"{spec.name} (from dvc)", record["settings"], facts) as run_id:

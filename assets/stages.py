@@ -39,19 +39,25 @@ class ExpectationsFailed(UserError):
 
 
 def source(spec: Spec, places: Places) -> None:
-    """Fingerprint the source's bytes (no parsing), so that new rows are noticed."""
-    from data import sources
+    """Fingerprint the source's bytes (no parsing), so that new rows are noticed; and a new cutoff, where a retrain set one."""
+    from data import cutoff, sources
 
-    write_json(places.store(spec.name) / "source.json", sources.fingerprint(spec.data, places))
+    told = sources.fingerprint(spec.data, places)
+    if (until := cutoff.applied(places, spec.name)) is not None:
+        told["cutoff"] = until.plain()
+    write_json(places.store(spec.name) / "source.json", told)
 
 
 def dataset(spec: Spec, places: Places) -> None:
     """Read the source, hold it to the declared columns, and write the canonical table."""
-    from data import prepare, sources
+    from data import cutoff, labels, prepare, sources
 
     fingerprint = json.loads((places.store(spec.name) / "source.json").read_text())
-    table = prepare.prepare(sources.read(spec.data, places, fingerprint), spec.data)
-    prepare.write(table, places.store(spec.name) / "dataset.parquet")
+    until = cutoff.in_source(fingerprint)
+    joined = until and until.labels_sha256
+    known = labels.read(cutoff.labels_file(places, spec.name), joined) if joined else None
+    table = prepare.prepare(sources.read(spec.data, places, fingerprint), spec.data, until, known)
+    prepare.write(table, places.store(spec.name) / "dataset.parquet", cutoff.metadata(until))
     log.info("%s: dataset: %s rows, %s columns", spec.name, f"{len(table):,}", table.shape[1])
 
 
@@ -76,10 +82,12 @@ def quality(spec: Spec, places: Places) -> None:
 
 def features(spec: Spec, places: Places) -> None:
     """Build the table of examples; with an entity through Feast's point-in-time join."""
+    from data import cutoff
     from data import features as store
 
-    folder = places.store(spec.name) / "features"
-    schema = store.build(spec.name, _dataset(spec, places), spec.task, spec.data, spec.features, folder, places.home)
+    folder, table = places.store(spec.name) / "features", _dataset(spec, places)
+    until = cutoff.in_dataset(places.store(spec.name) / "dataset.parquet")
+    schema = store.build(spec.name, table, spec.task, spec.data, spec.features, folder, places.home, until)
     log.info("%s: features: %s inputs", spec.name, len(schema.inputs))
 
 

@@ -50,7 +50,7 @@ def _holds_images(column: pd.Series) -> bool:
     return len(column) > 0 and not isinstance(column.iloc[0], str | None)
 
 
-def write(df: pd.DataFrame, path: Path) -> None:
+def write(df: pd.DataFrame, path: Path, metadata: dict[bytes, bytes] | None = None) -> None:
     """The canonical table as Parquet, atomically; the same table gives the same bytes. Times are timestamp[us, UTC]."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -63,7 +63,6 @@ def write(df: pd.DataFrame, path: Path) -> None:
         return pa.array(list(column), pa.list_(pa.float32()) if _holds_images(column) else pa.string())
 
     buffer = io.BytesIO()
-    pq.write_table(
-        pa.table({str(name): field(column) for name, column in df.items()}), buffer, compression="zstd", row_group_size=1 << 18
-    )
+    table = pa.table({str(name): field(column) for name, column in df.items()}).replace_schema_metadata(metadata)
+    pq.write_table(table, buffer, compression="zstd", row_group_size=1 << 18)
     write_atomically(path, buffer.getvalue())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data import series, split
+from data.cutoff import Cutoff
 from data.errors import UserError
 from data.schema import ROW_ID, SPLIT, TARGET, TIME, Column, TableSchema, Task, baseline_column, target_column
 from data.section import DataSection, FeaturesSection, seconds
@@ -24,26 +25,45 @@ _ENTITIES_AS_INPUT = 1000  # more of them are ids, not something to learn by
 class Examples:
     """The examples, and the values by entity and time that a feature store is to keep (None where it keeps none)."""
 
-    table: pd.DataFrame  # ROW_ID, SPLIT, TIME, entity, inputs, truth, baselines: data/schema.py
+    table: pd.DataFrame  # ROW_ID, SPLIT (data/split.py), TIME, entity, inputs, truth, baselines: data/schema.py
     stored: pd.DataFrame | None  # the entity, TIME, and the columns of `schema.stored`, for every row of the source
     schema: TableSchema
 
 
-def make(df: pd.DataFrame, task: Task, data: DataSection, features: FeaturesSection) -> Examples:
-    """The examples of a canonical table. UserError where no row has a truth, or too few are left for training."""
-    found = _of_series(df, task, data, features) if features.horizons else _of_rows(df, task, data, features)
+def make(df: pd.DataFrame, task: Task, data: DataSection, features: FeaturesSection, cutoff: Cutoff | None = None) -> Examples:
+    """The examples of a canonical table; `cutoff` is the one that the table was made with, and decides what judges in the place of
+    `data.holdout`. UserError where no row has a truth, or too few are left for training."""
+    of = _of_series if features.horizons else _of_rows
+    found = of(df, task, data, features, cutoff)
     counts = found.table[SPLIT].value_counts()
     for side in (split.TRAIN, split.HOLDOUT):
         if counts.get(side, 0) < 2:
             raise UserError(
                 f"{counts.get(side, 0)} rows are left for {'training' if side == split.TRAIN else 'the holdout'}",
-                where="data.holdout, features.horizons",
-                next_step="bring more rows, shorten the horizons, or change data.holdout",
+                where="data.holdout, features.horizons" if cutoff is None else f"the cutoff {cutoff.plain()}",
+                next_step="bring more rows, shorten the horizons, or change data.holdout"
+                if cutoff is None
+                else "a wider window judges on more rows and leaves fewer to learn from; it must span the horizons",
             )
     return found
 
 
-def _of_rows(df: pd.DataFrame, task: Task, data: DataSection, features: FeaturesSection) -> Examples:
+def _sides(
+    table: pd.DataFrame, time: pd.Series | None, data: DataSection, cutoff: Cutoff | None, reaches: tuple[int, ...] = (0,)
+) -> np.ndarray:
+    """Which side each row is on; its truth lies `reaches` seconds after it."""
+    delay = seconds(data.label_delay)
+    if cutoff is None:
+        return (
+            split.by_content(table, data.holdout) if time is None else split.by_time(time, data.holdout, max(reaches) + delay)
+        )
+    if time is None:
+        return split.by_order(table, cutoff.window_rows or round(data.holdout * len(table)))
+    begins = cutoff.begins or time.nlargest(cutoff.window_rows or 0).iloc[-1].to_pydatetime()
+    return split.by_window(time, begins, cutoff.until, reaches, delay, cutoff.frozen)
+
+
+def _of_rows(df: pd.DataFrame, task: Task, data: DataSection, features: FeaturesSection, cutoff: Cutoff | None) -> Examples:
     import numpy as np
 
     columns = {column.name: column for column in data.schema_columns}
@@ -57,9 +77,7 @@ def _of_rows(df: pd.DataFrame, task: Task, data: DataSection, features: Features
     )
     if data.time:
         table[TIME] = df[data.time]
-        table[SPLIT] = split.by_time(df[data.time], data.holdout, seconds(data.label_delay))
-    else:
-        table[SPLIT] = split.by_content(df, data.holdout)
+    table[SPLIT] = _sides(df, df[data.time] if data.time else None, data, cutoff)
     table = table[table[TARGET].notna() & (table[SPLIT] != split.NEITHER)].reset_index(drop=True)
     table[ROW_ID] = np.arange(len(table))
     stored = None
@@ -86,7 +104,7 @@ def _always(df: pd.DataFrame, entity: str) -> Any:
     return pd.Timestamp("2000-01-01", tz="UTC").as_unit("us")
 
 
-def _of_series(df: pd.DataFrame, task: Task, data: DataSection, features: FeaturesSection) -> Examples:
+def _of_series(df: pd.DataFrame, task: Task, data: DataSection, features: FeaturesSection, cutoff: Cutoff | None) -> Examples:
     import numpy as np
     import pandas as pd
 
@@ -123,7 +141,7 @@ def _of_series(df: pd.DataFrame, task: Task, data: DataSection, features: Featur
     table = pd.concat([past, pd.DataFrame(extra)], axis=1)
     table[time] = table[TIME]
     targets = [target_column(horizon) for horizon in features.horizons]
-    table[SPLIT] = split.by_time(table[TIME], data.holdout, max(features.horizons) * step + seconds(data.label_delay))
+    table[SPLIT] = _sides(df, table[TIME], data, cutoff, tuple(horizon * step for horizon in features.horizons))
     complete = table[targets].notna().all(axis=1)
     table = table[complete & (table[SPLIT] != split.NEITHER)].reset_index(drop=True)
     for column in known:

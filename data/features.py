@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import examples
+from data.cutoff import Cutoff
 from data.errors import UserError
 from data.files import sha256, write_atomically, write_json
 from data.schema import ROW_ID, TIME, Column, TableSchema, Task
@@ -34,14 +35,21 @@ _TABLE, _SCHEMA, _VIEW_FILE = "table.parquet", "schema.json", "view.parquet"
 
 
 def build(
-    workload: str, df: pd.DataFrame, task: Task, data: DataSection, features: FeaturesSection, folder: Path, home: Path
+    workload: str,
+    df: pd.DataFrame,
+    task: Task,
+    data: DataSection,
+    features: FeaturesSection,
+    folder: Path,
+    home: Path,
+    cutoff: Cutoff | None = None,
 ) -> TableSchema:
     """Write table.parquet and schema.json into `folder`, and with an entity or a series view.parquet: what the online store keeps.
 
     With an entity the stored inputs of each example come out of Feast's point-in-time join, so that training sees what serving will.
     UserError where there are too few rows; RuntimeError where the join lost or invented a row.
     """
-    made = examples.make(df, task, data, features)
+    made = examples.make(df, task, data, features, cutoff)
     folder.mkdir(parents=True, exist_ok=True)
     table = made.table
     if made.stored is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from data.canonical import table_digest, write
 from data.errors import UserError
 from data.kinds import Misfit, convert
+from data.labels import join
 from data.schema import Column
 from data.section import seconds
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from data.cutoff import Cutoff
     from data.section import DataSection
 
 __all__ = ["Change", "SchemaDrift", "prepare", "table_digest", "write"]
@@ -45,11 +47,12 @@ class SchemaDrift(UserError):
         super().__init__("the columns changed: " + "; ".join(c.text for c in changes), where=source, next_step=step)
 
 
-def prepare(raw: pd.DataFrame, data: DataSection) -> pd.DataFrame:
+def prepare(raw: pd.DataFrame, data: DataSection, cutoff: Cutoff | None = None, known: pa.Table | None = None) -> pd.DataFrame:
     """The canonical table: the columns of `data.columns` in that order, with the types that `data/kinds.py` lists.
 
     Sorted by time, then entity, where there is a time; otherwise in the order of the source. Rows without a target are
-    dropped (a series keeps them; `.attrs["left_out"]` counts them). SchemaDrift or another UserError says what is refused.
+    dropped (a series keeps them; `.attrs["left_out"]` counts them). A `cutoff` ends the rows in the place of `data.until`, and
+    `known` are the labels that join them (data/labels.py). SchemaDrift or another UserError says what is refused.
     """
     import pandas as pd
 
@@ -58,11 +61,13 @@ def prepare(raw: pd.DataFrame, data: DataSection) -> pd.DataFrame:
     _refuse_missing(df, data)
     if data.sha256 is not None:
         _refuse_other(df, data)
+    if known is not None:
+        df = join(df, known, data)
     left_out: dict[str, int] = {}
     if data.step is None:
         df = _keep(df, df[data.target].notna(), "rows without a target", left_out)
     if data.time is not None:
-        df = _keep(df, _inside(df, data.time, data), "rows outside since/until", left_out)
+        df = _keep(df, _inside(df, data.time, data, cutoff), "rows outside since/until", left_out)
         df = _sorted(df, data)
     if len(df) < 2:
         what = f"{len(df)} rows are left of {len(raw)}; left out: {', '.join(f'{n} {why}' for why, n in left_out.items())}"
@@ -188,14 +193,16 @@ def _refuse_missing(df: pd.DataFrame, data: DataSection) -> None:
             )
 
 
-def _inside(df: pd.DataFrame, column: str, data: DataSection) -> pd.Series:
+def _inside(df: pd.DataFrame, column: str, data: DataSection, cutoff: Cutoff | None) -> pd.Series:
     import pandas as pd
 
     time: Any = df[column]
     inside = time.notna()
     if data.since is not None:
         inside &= time >= pd.Timestamp(data.since, tz="UTC")
-    if data.until is not None:
+    if cutoff is not None:
+        inside &= time < cutoff.until
+    elif data.until is not None:
         inside &= time < pd.Timestamp(data.until, tz="UTC")
     return inside
 

@@ -14,10 +14,10 @@ from data.errors import UserError
 from data.files import write_json
 from data.schema import ROW_ID, SPLIT, TIME, TableSchema
 from training.bootstrap import paired_bootstrap
-from training.holdout import holdout_rows, windows
+from training.holdout import has_frozen, holdout_rows, windows
 from training.metrics import Classes, Numbers
 from training.naive import answers as naive_answers
-from training.promote import Comparison, PromoteSection, baselines_of, metric_of
+from training.promote import FROZEN, HOLDOUT, Comparison, PromoteSection, baselines_of, metric_of
 from training.scoring import Scored, given
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ CANDIDATE = "candidate"
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What `evaluate` found. `tree` is scores.json: window -> {rows, candidate, baseline} -> metric -> value."""
+    """What `evaluate` found. `tree` is scores.json: window -> {rows, candidate, baseline} -> metric -> value; `frozen` has no baseline."""
 
     tree: dict[str, Any]
     comparison: Comparison  # with the baseline, on the whole holdout
@@ -52,6 +52,9 @@ def evaluate(
     tree: dict[str, Any] = {"metric": metric, "baseline": baseline, "against_baseline": comparison.row()}
     for window, inside in windows(scored.rows, schema, promote).items():
         tree[window] = _window(scored, others[baseline], inside & joint)
+    if has_frozen(table):
+        kept = Scored.ask(folder, holdout_rows(table, schema, FROZEN), schema)
+        tree[FROZEN] = {"rows": len(kept.rows), CANDIDATE: kept.metrics(kept.answers, given(kept.answers))}
     tree["baselines"] = {kind: scored.metrics(answers, joint) for kind, answers in others.items()}
 
     out.mkdir(parents=True, exist_ok=True)
@@ -74,8 +77,8 @@ def read_losses(out: Path) -> pd.DataFrame:
     return pd.read_parquet(out / "losses.parquet")
 
 
-def losses_of(folder: Path, table: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
-    """Another model's losses (the champion's) on the holdout rows of `table`: row id, and one column per metric and horizon.
+def losses_of(folder: Path, table: pd.DataFrame, schema: TableSchema, side: str = HOLDOUT) -> pd.DataFrame:
+    """Another model's losses (the champion's) on the holdout (or frozen) rows of `table`: row id, and one column per metric and horizon.
 
     UserError where it cannot be asked: a column that it reads is gone, or it answers another task or other horizons.
     """
@@ -88,7 +91,7 @@ def losses_of(folder: Path, table: pd.DataFrame, schema: TableSchema) -> pd.Data
             where=str(folder),
             next_step="the two cannot be compared: judge the new one against the baseline alone",
         )
-    scored = Scored.ask(folder, holdout_rows(table, schema), schema)
+    scored = Scored.ask(folder, holdout_rows(table, schema, side), schema)
     return scored.losses(scored.answers)
 
 
@@ -116,6 +119,17 @@ def compare_with_champion(
         name, window = f"{metric}/h{horizon}", f"{horizon} steps ahead"
         found.append(_compared(both, f"{CANDIDATE}/{name}", name, rows, promote, window=window, metric=metric))
     return found
+
+
+def compare_on_frozen(
+    candidate: pd.DataFrame, champion: pd.DataFrame, table: pd.DataFrame, schema: TableSchema, promote: PromoteSection
+) -> Comparison:
+    """Candidate and champion (both `losses_of(..., side=FROZEN)`) on the frozen rows."""
+    metric = metric_of(promote, schema.task, series=bool(schema.horizons))
+    named = {name: f"{CANDIDATE}/{name}" for name in candidate.columns if name != ROW_ID}
+    both = candidate.rename(columns=named).merge(champion, on=ROW_ID)
+    rows = holdout_rows(table, schema, FROZEN)
+    return _compared(both, f"{CANDIDATE}/{metric}", metric, rows, promote, window=FROZEN, metric=metric)
 
 
 def _compared(

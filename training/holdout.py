@@ -7,20 +7,38 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from data.schema import ROW_ID, SPLIT, TIME, TableSchema
-from training.promote import HOLDOUT, NEWEST, Between, PromoteSection, Rule
+from training.promote import FROZEN, HOLDOUT, NEWEST, Between, PromoteSection, Rule, Window
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 
-def holdout_rows(table: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
-    """The holdout rows whose truth is known, in the order of time where there is one. UserError where there are none."""
-    rows = table.loc[table[SPLIT] == "holdout"] if SPLIT in table.columns else table
+def holdout_rows(table: pd.DataFrame, schema: TableSchema, side: str = HOLDOUT) -> pd.DataFrame:
+    """The holdout rows (or the frozen ones: `side`) whose truth is known, in the order of time where there is one. UserError where
+    there are none."""
+    rows = table.loc[table[SPLIT] == side] if SPLIT in table.columns else table
     rows = rows.loc[rows[list(schema.targets)].notna().all(axis=1)]
     if rows.empty:
-        raise UserError("there are no holdout rows to score", next_step="raise data.holdout, or bring more rows")
+        raise UserError(f"there are no {side} rows to score", next_step="raise data.holdout, or bring more rows")
     return rows.sort_values([TIME, ROW_ID] if TIME in rows.columns else [ROW_ID], ignore_index=True)
+
+
+def has_frozen(table: pd.DataFrame) -> bool:
+    """Whether rows were kept to bound regression."""
+    return SPLIT in table.columns and bool((table[SPLIT] == FROZEN).any())
+
+
+def gate_window(table: pd.DataFrame, schema: TableSchema) -> Window | None:
+    """From the first truth of the holdout up to, not with, the end of its last; None for a table without time."""
+    from datetime import timedelta
+
+    if TIME not in table.columns or not schema.time:
+        return None
+    times = holdout_rows(table, schema)[TIME]
+    reach, last = schema.horizons or (0,), timedelta(seconds=schema.step_seconds or 1)
+    step = timedelta(seconds=schema.step_seconds or 0)
+    return times.min().to_pydatetime() + min(reach) * step, times.max().to_pydatetime() + max(reach) * step + last
 
 
 def windows(rows: pd.DataFrame, schema: TableSchema, promote: PromoteSection) -> dict[str, np.ndarray]:

@@ -6,8 +6,11 @@ A candidate passes when all of this holds (TFX's blessing, made explicit):
 2. where a champion serves: on the whole holdout its loss is not worse than the champion's by more than `tolerance` of the
    champion's loss; on the newest part, on each horizon and on each declared slice, which hold fewer or noisier rows, it is
    not *confidently* worse than that: the lower end of the paired bootstrap's interval stays within the tolerance;
-3. it answers within `latency_ms`, weighs at most `size_mb`, and serves what was evaluated;
-4. every quality check upstream passed.
+3. where frozen rows were kept (the newest promoted gate window but for renewals, see `next_frozen`): its loss on them is not worse
+   than the champion's by more than `frozen_tolerance`, in the point estimate. They bound how much of the old may be forgotten;
+   the tolerance is wider, for the world may have changed, and they are renewed, so that old data cannot veto for ever;
+4. it answers within `latency_ms`, weighs at most `size_mb`, and serves what was evaluated;
+5. every quality check upstream passed.
 
 What is missing, empty or not a number never passes. A loss is always "lower is better".
 """
@@ -17,9 +20,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from data.errors import UserError
 from data.schema import Task
@@ -30,6 +34,10 @@ Metric = Literal["auto", "mae", "pinball", "accuracy", "log_loss", "brier"]
 
 HOLDOUT = "holdout"
 NEWEST = "newest"
+FROZEN = "frozen"
+FROZEN_SHARE = 0.25  # of a gate window
+
+Window = tuple[datetime, datetime]  # of truth: from, and up to but not with
 
 METRICS: Mapping[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "log_loss", "brier"),
@@ -60,6 +68,8 @@ class PromoteSection(Section):
     baseline: Baseline = "auto"  # auto: the strongest that the task knows, on the very rows of the holdout
     metric: Metric = "auto"  # auto: mae for numbers; accuracy for series of classes, log_loss for other classes
     tolerance: NonNegativeFloat = 0.02  # of the champion's loss
+    frozen_tolerance: NonNegativeFloat = 0.1  # of the champion's loss, on the frozen rows
+    frozen_for: NonNegativeInt = 4  # promotions after which the frozen rows are renewed; 0: none are kept
     confidence: float = Field(default=0.9, gt=0.5, lt=1)  # of the bootstrap's two-sided interval
     newest: float = Field(default=0.25, gt=0, lt=1)  # the share of the holdout that is its newest window
     slices: Mapping[str, Mapping[str, Rule]] = Field(default_factory=dict)  # {winter: {season: [1, 4]}, hot: {temp: {min: 30}}}
@@ -155,13 +165,17 @@ def decide(
     quality_passed: bool,
     served_agrees: bool = True,
 ) -> Verdict:
-    """The verdict. `champion`: one comparison per window, the whole holdout among them; empty where there is no champion yet."""
+    """The verdict. `champion`: one comparison per window, the whole holdout among them; empty where there is no champion yet.
+
+    The window FROZEN has a tolerance of its own; it is absent where no frozen rows were kept.
+    """
     refusals = [] if quality_passed else ["a quality check upstream did not pass"]
     refusals += _against_baseline(baseline)
     if champion and all(comparison.window != HOLDOUT for comparison in champion):
         refusals.append("it was not compared with the champion on the whole holdout")
     for comparison in champion:
-        refusals += _against_champion(comparison, section.tolerance)
+        tolerance = section.frozen_tolerance if comparison.window == FROZEN else section.tolerance
+        refusals += _against_champion(comparison, tolerance)
     refusals += _within("the latency of one row", latency_ms, section.latency_ms, "ms")
     refusals += _within("the model's size", size_mb, section.size_mb, "MB")
     if not served_agrees:
@@ -169,6 +183,22 @@ def decide(
     compared = (baseline, *champion)
     reasons = refusals or [comparison.sentence for comparison in compared if comparison.window == HOLDOUT]
     return Verdict(passed=not refusals, reasons=tuple(reasons), comparisons=compared)
+
+
+def next_frozen(gates: Sequence[Window | None], *, frozen_for: int, span: timedelta = timedelta(0)) -> Window | None:
+    """The window of truth that the next retrain keeps out of training, and on which the gate bounds regression.
+
+    `gates`: the gate window of each promotion, oldest first (None: it had none, and does not count); `span`: from an example's
+    first truth to its last. The rule: the first promotion sets it; after each `frozen_for` further promotions the newest one
+    sets it anew. It is the oldest quarter of that promotion's gate window, wide enough to hold whole examples: the newest
+    three quarters of what was held out are given back for learning, else a retrain that follows soon would learn nothing new.
+    """
+    known = [gate for gate in gates if gate is not None]
+    if not known or not frozen_for:
+        return None
+    start, end = known[(len(known) - 1) // frozen_for * frozen_for]
+    kept = span + max(end - start - span, timedelta(0)) * FROZEN_SHARE
+    return (start, min(start + kept, end)) if kept else None
 
 
 def overrule(verdict: Verdict, reason: str) -> Verdict:
@@ -191,7 +221,7 @@ def _against_baseline(comparison: Comparison) -> list[str]:
 def _against_champion(comparison: Comparison, tolerance: float) -> list[str]:
     if not comparison.sound:
         return [f"{comparison.window}: it could not be compared with the champion: no rows, or a loss that is not a number"]
-    whole = comparison.window == HOLDOUT
+    whole = comparison.window in {HOLDOUT, FROZEN}
     if (comparison.difference if whole else comparison.low) <= tolerance * comparison.reference:
         return []
     return [

@@ -1,0 +1,176 @@
+"""A retrain's request: how far its data go and what it is judged on, asked for as a tag of the run, and made true at its start.
+
+It knows where cutoff, labels and CPU seconds are kept, and by which rule the frozen holdout follows; whether to retrain at all is
+the trigger's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from assets.spec import Spec
+from data import cutoff as cutoffs
+from data.cutoff import Cutoff, Window
+from data.errors import UserError
+from data.files import write_json
+from data.labels import ENTITY, VALUE, WHEN
+from data.places import Places
+from data.section import seconds
+from training.promote import next_frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from assets.platform import Platform
+    from serving.ledger import Ledger
+
+log = logging.getLogger("aiprime.retraining")
+TAG = "aiprime/cutoff"
+
+
+def request(
+    spec: Spec,
+    platform: Platform,
+    *,
+    until: datetime,
+    window: timedelta | int | None = None,
+    reason: str,
+    window_sequence: int | None = None,
+) -> dict[str, str]:
+    """The tags of the run of `WORKLOAD_retrain` that fits on what was known by `until` - `window` and is gated on the truth after.
+
+    `until` (aware) is the watermark: truth is known up to it, not with. `window` is a duration, or a number of the newest rows, or
+    (None) what `retrain.holdout` says. Whether the ledger's labels are learnt from: `retrain.labels`.
+    `reason` and `window_sequence` (the ledger's record) say what made it start. UserError where the window cannot hold an example.
+    """
+    if not reason.strip():
+        raise UserError("a retrain needs a reason", next_step="say why, in a sentence that a later reader can judge")
+    window = default_window(spec, platform.places, until) if window is None else window
+    if isinstance(window, timedelta) and window <= span(spec):
+        raise UserError(
+            f"a gate window of {window} holds no example: the truth of one lies up to {span(spec)} apart",
+            where=spec.name,
+            next_step=f"make the window longer than {span(spec)} by the time that is to be judged on",
+        )
+    wanted = Cutoff(
+        until=until,
+        window_s=round(window.total_seconds()) if isinstance(window, timedelta) else None,
+        window_rows=None if isinstance(window, timedelta) else window,
+        frozen=frozen(spec, platform.ledger),
+        labels=spec.retrain.labels,
+        reason=reason.strip(),
+        sequence=window_sequence,
+    )
+    return {TAG: json.dumps(wanted.plain(), sort_keys=True)}
+
+
+def default_window(spec: Spec, places: Places, until: datetime) -> timedelta | int:
+    """`retrain.holdout` of the time from the dataset's first row to `until` (and the span of an example); of the rows, without time."""
+    import pyarrow.parquet as pq
+
+    path = places.store(spec.name) / "dataset.parquet"
+    if not path.is_file():
+        raise UserError(f"{spec.name} was never trained", next_step=f"aiprime run {spec.name}")
+    if spec.data.time is None:
+        return max(1, round(spec.retrain.holdout * pq.read_metadata(path).num_rows))
+    first = pq.read_table(path, columns=[spec.data.time])[0][0].as_py()
+    return max(until - first, timedelta(0)) * spec.retrain.holdout + span(spec)
+
+
+def span(spec: Spec) -> timedelta:
+    """From the first truth of an example to its last."""
+    horizons = spec.features.horizons or (0,)
+    return timedelta(seconds=(max(horizons) - min(horizons)) * seconds(spec.data.step or "0s"))
+
+
+def frozen(spec: Spec, ledger: Ledger) -> Window | None:
+    """The frozen holdout that follows from the promotions so far (training/promote.py states the rule)."""
+    gates = {one.version: one.payload.get("gate_window") for one in ledger.history(spec.name, "registered")}
+    promoted = dict.fromkeys(one.version for one in ledger.history(spec.name, "promoted"))  # a return to an older one is none
+    windows = [_window(gates.get(version)) for version in promoted]
+    return next_frozen(windows, frozen_for=spec.promote.frozen_for, span=span(spec))
+
+
+def _window(stored: list[str] | None) -> Window | None:
+    return (datetime.fromisoformat(stored[0]), datetime.fromisoformat(stored[1])) if stored else None
+
+
+def apply(spec: Spec, places: Places, run_id: str, tags: Mapping[str, str]) -> Cutoff | None:
+    """At the start of a run, under the workload's lease: keep the cutoff that its tags ask for, and the labels; begin to count CPU.
+
+    A run without the tag changes nothing, and honours a cutoff that is there. Returns the cutoff that holds.
+    """
+    if TAG in tags:
+        wanted = Cutoff.model_validate_json(tags[TAG])
+        if wanted.labels:
+            write_labels(cutoffs.labels_file(places, spec.name), labels(spec, places, wanted.until))
+        cutoffs.write(places, spec.name, wanted)
+        _begin(places, spec.name, run_id)
+        log.info("%s: data up to %s: %s", spec.name, wanted.until.isoformat(), wanted.reason)
+    return cutoffs.read(places, spec.name)
+
+
+def labels(spec: Spec, places: Places, until: datetime) -> pa.Table:
+    """The truth that the ledger joined to predictions before `until`: entity, time (UTC) and value, sorted, one per entity and time."""
+    import pandas as pd
+    import pyarrow as pa
+
+    from serving.records import Records
+
+    end = until.timestamp()
+    found = Records.at(places.home).outcomes(spec.name, since=None, until=None, roles=None, labelled=True).to_pandas()
+    found = found[found["target_time"] < end].sort_values("sequence").drop_duplicates(["entity", "target_time"], keep="last")
+    found = found.sort_values(["target_time", "entity"])
+    times = pd.to_datetime((found["target_time"] * 1e6).round().astype("int64"), unit="us", utc=True)
+    entity = found["entity"].map(lambda one: None if one is None else str(one))
+    return pa.table({ENTITY: pa.array(entity, pa.string()), WHEN: pa.array(times), VALUE: pa.array(found["truth"])})
+
+
+def write_labels(path: Path, table: pa.Table) -> None:
+    """The labels as a file, whole; the same labels give the same bytes."""
+    import io
+
+    import pyarrow.parquet as pq
+
+    from data.files import write_atomically
+
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    write_atomically(path, buffer.getvalue())
+
+
+def cpu_seconds(places: Places, workload: str, run_id: str) -> float | None:
+    """What a retrain has cost so far, as its last stage left it: CPU of the run's process and of its ended children; None: unknown."""
+    try:
+        return json.loads(_spent(places, workload, run_id).read_bytes())["cpu_s"]
+    except FileNotFoundError:
+        return None
+
+
+def count_cpu(places: Places, workload: str, run_id: str) -> None:
+    """After each stage of a retrain: keep what it has cost so far. Nothing happens for another run."""
+    file = _spent(places, workload, run_id)
+    if file.is_file():
+        kept = json.loads(file.read_bytes())
+        if kept["pid"] == os.getpid():
+            write_json(file, kept | {"cpu_s": round(_cpu() - kept["began"], 2)})
+
+
+def _begin(places: Places, workload: str, run_id: str) -> None:
+    write_json(_spent(places, workload, run_id), {"pid": os.getpid(), "began": _cpu(), "cpu_s": 0.0})
+
+
+def _spent(places: Places, workload: str, run_id: str) -> Path:
+    return places.home / "retraining" / workload / f"{run_id}.json"
+
+
+def _cpu() -> float:
+    """User and system time of this process and of the children that have ended."""
+    return sum(os.times()[:4])
