@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from data.errors import UserError
 from data.files import write_json
 from serving.chain import GENESIS, Broken, Chain, Decision, Kind, tables
-from serving.release import Release, refusal
+from serving.release import CHANGES, Release, refusal
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -64,9 +64,9 @@ class Ledger:
     ) -> Decision:
         """Append a decision, durable on return. A `key` that is already there returns the first record instead.
 
-        ValueError where the key belongs to another kind or workload; a promotion goes through `promote` alone.
+        ValueError where the key belongs to another kind or workload; a change of the release goes through `promote` or `change`.
         """
-        if kind not in get_args(Kind) or kind == "promoted":
+        if kind not in get_args(Kind) or kind in {*CHANGES} - {"retired"}:
             raise ValueError(f"{kind!r} cannot be recorded")
         first = None if key is None else self._once(key)
         if first is None:
@@ -144,6 +144,11 @@ class Ledger:
         """Every workload that was ever decided on, and its champion (None: nothing of it may serve)."""
         with self._reading() as chain:
             return {workload: chain.champion(workload) for workload in chain.workloads()}
+
+    def workloads(self) -> list[str]:
+        """Every workload that was ever decided on, by name."""
+        with self._reading() as chain:
+            return chain.workloads()
 
     def history(self, workload: str | None = None, kind: Kind | None = None) -> list[Decision]:
         """The decisions in order, oldest first; of one workload and of one kind where given."""

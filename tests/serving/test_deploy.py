@@ -138,17 +138,18 @@ POINTS = {
     "the server was started": "servers.record",
     "the promotion was recorded": "Ledger.promote",
     "the pointer was moved": "routes.point",
-    "the old server was drained": "LocalTarget._drain",
-    "the old server was ended": "LocalTarget.stop",
+    "the old server was drained": "switch.drain",
+    "the old server was ended": "Fleet.stop",
 }
 CUT_OFF = """
 import os, signal, sys
 from pathlib import Path
-from serving import routes, servers
+from serving import routes, servers, switch
 from serving.deploy import LocalTarget
+from serving.fleet import Fleet
 from serving.ledger import Ledger
 holder, name = sys.argv[2].split(".")
-holder = {"servers": servers, "routes": routes, "Ledger": Ledger, "LocalTarget": LocalTarget}[holder]
+holder = {"servers": servers, "routes": routes, "Ledger": Ledger, "switch": switch, "Fleet": Fleet}[holder]
 step = getattr(holder, name)
 def cut_off(*arguments, **named):
     step(*arguments, **named)
@@ -210,7 +211,7 @@ def test_a_killed_model_server_is_back(home: Path, target: LocalTarget) -> None:
 @pytest.mark.slow
 def test_a_server_that_hangs_is_replaced(home: Path, target: LocalTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that was ready for long and no longer answers is ended and started anew, at the same address."""
-    monkeypatch.setattr("serving.deploy.HUNG_S", 0.5)
+    monkeypatch.setattr("serving.fleet.HUNG_S", 0.5)
     manifest = register(home, 1)
     manifest["spec"]["predictor"]["terminationGracePeriodSeconds"] = 1
     hung = target.boot(manifest, deadline_s=1)
