@@ -57,9 +57,9 @@ def traits(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[Trait, ...]:
         if column.kind == "time":
             continue
         if column.kind in CLASSES:
-            found.append(_of_classes(_series(frame, column.name), column))
+            found.append(_of_classes(series(frame, column.name), column))
         elif column.kind == "image":
-            pixels = [p for p in _pixels(_series(frame, column.name)) if p is not None and p.size]
+            pixels = [p for p in _pixels(series(frame, column.name)) if p is not None and p.size]
             ink = (min(p.min() for p in pixels) + max(p.max() for p in pixels)) / 2 if pixels else 0.0
             for aspect in _PICTURE:
                 named = Trait(
@@ -82,7 +82,7 @@ def numbers(frame: pd.DataFrame, trait: Trait) -> np.ndarray:
     import numpy as np
     import pandas as pd
 
-    values = _series(frame, trait.column)
+    values = series(frame, trait.column)
     if trait.kind == "image":
         return np.array([_aspect(p, trait) for p in _pixels(values)], dtype=float)
     found = pd.to_numeric(values, errors="coerce").to_numpy(dtype="float64", na_value=np.nan, copy=True)
@@ -95,7 +95,7 @@ def codes(frame: pd.DataFrame, trait: Trait) -> np.ndarray:
     import numpy as np
 
     place = {level: i for i, level in enumerate(trait.levels)}
-    found, labels = _labelled(_series(frame, trait.column), trait.kind)
+    found, labels = _labelled(series(frame, trait.column), trait.kind)
     mapped = np.array([-1 if label is None else place.get(label, len(place)) for label in labels] + [-1], dtype=np.int64)
     return mapped[found]  # -1 takes the last: missing
 
@@ -120,7 +120,7 @@ def names(trait: Trait) -> list[str]:
     return [*trait.levels[:SHOWN], OTHER, NEW]
 
 
-def _series(frame: pd.DataFrame, name: str) -> pd.Series:
+def series(frame: pd.DataFrame, name: str) -> pd.Series:
     import pandas as pd
 
     if name not in frame.columns:
@@ -190,8 +190,10 @@ def _pixels(values: pd.Series) -> list[np.ndarray | None]:
     import numpy as np
 
     def one(value: Any) -> np.ndarray | None:
+        if value is None:
+            return None
         try:
-            return np.asarray(value, dtype=float).ravel() if value is not None else None
+            return np.asarray(value, dtype=float).ravel()
         except (TypeError, ValueError):
             try:
                 return np.concatenate(

@@ -118,7 +118,7 @@ def _shares(frame: pd.DataFrame, trait: Trait) -> _Shares:
     missing = float((found < 0).mean())
     if trait.open or not new.any():
         return _Shares(missing, 0.0, ())
-    names = tuple(dict.fromkeys(str(value) for value in frame.loc[new, trait.column].head(1000)))[:3]  # .loc takes the mask
+    names = tuple(dict.fromkeys(str(value) for value in measured.series(frame, trait.column)[new].head(1000)))[:3]
     return _Shares(missing, float(new.mean()), names)
 
 
@@ -273,7 +273,7 @@ def _run(
         part = html.with_name(html.name + ".part")
         snapshot.save_html(str(part))
         part.replace(html)
-    results = snapshot.metric_results
+    results: Any = snapshot.metric_results
     return {trait.name: float(results[metric.metric_id].value) for trait, metric in zip(able, metrics, strict=True)}
 
 
