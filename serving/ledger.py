@@ -217,10 +217,9 @@ def _unchanged(chain: Chain, workload: str, fence: int) -> Release:
     release = chain.release(workload)
     if release.fence == fence:
         return release
-    won = next(d for d in chain.decisions(workload) if d.sequence == release.fence)
-    raise Conflict(
-        workload, f"{won.actor} changed the release meanwhile: version {won.version} was {won.kind}", release.champion
-    )
+    won = next((d for d in chain.decisions(workload) if d.sequence == release.fence), None)
+    happened = f"version {won.version} was {won.kind} by {won.actor}" if won else "the ledger was replaced"
+    raise Conflict(workload, f"the release changed meanwhile: {happened}", release.champion)
 
 
 def _create(engine: sa.Engine) -> None:

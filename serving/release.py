@@ -47,8 +47,8 @@ class Exposure:
     @classmethod
     def of(cls, payload: Mapping[str, Any]) -> Exposure:
         """What an `exposed` record says; ValueError where that is no step."""
-        step, share, after = payload.get("step"), payload.get("share", 0.0), payload.get("after", 0)
-        shadow = payload.get("shadow", False)
+        step: Any = payload.get("step")
+        share, after, shadow = payload.get("share", 0.0), payload.get("after", 0), payload.get("shadow", False)
         if not (_whole(step) and _whole(after) and isinstance(shadow, bool)):
             raise ValueError(f"step {step!r}, shadow {shadow!r}, after {after!r} name no step")
         if isinstance(share, bool) or not isinstance(share, int | float) or not (math.isfinite(share) and 0 <= share <= 1):
@@ -80,16 +80,17 @@ def refusal(release: Release, kind: str, version: str, payload: Mapping[str, Any
         return f"{kind!r} is no change of a release"
     if kind == "exposed":
         return _unexposable(release, version, payload)
-    challenger = release.challenger
+    missing = f"version {version} is not the challenger" if version != release.challenger else None
     reasons = {
-        "retired": version not in {release.champion, release.previous, challenger} and f"version {version} does not serve",
-        "rolled_back": version != challenger and f"version {version} is not the challenger",
-        "approved": (version != challenger and f"version {version} is not the challenger")
-        or (release.approved and f"version {version} is approved already"),
-        "paused": release.paused and "it is paused already",
-        "resumed": not release.paused and "it is not paused",
+        "retired": None
+        if version in {release.champion, release.previous, release.challenger}
+        else f"version {version} does not serve",
+        "rolled_back": missing,
+        "approved": missing or ("it is approved already" if release.approved else None),
+        "paused": "it is paused already" if release.paused else None,
+        "resumed": None if release.paused else "it is not paused",
     }
-    return reasons.get(kind) or None
+    return reasons.get(kind)
 
 
 def _unexposable(release: Release, version: str, payload: Mapping[str, Any]) -> str | None:
