@@ -17,7 +17,7 @@ from assets.spec import Spec
 from data import cutoff as cutoffs
 from data.cutoff import Cutoff, Window
 from data.errors import UserError
-from data.files import write_json
+from data.files import tree_digest, write_atomically, write_json
 from data.labels import ENTITY, VALUE, WHEN
 from data.places import Places
 from data.section import seconds
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from assets.platform import Platform
-    from serving.ledger import Ledger
+    from serving.ledger import Decision, Ledger
 
 log = logging.getLogger("aiprime.retraining")
 TAG = "aiprime/cutoff"
@@ -102,6 +102,33 @@ def _window(stored: list[str] | None) -> Window | None:
     return (datetime.fromisoformat(stored[0]), datetime.fromisoformat(stored[1])) if stored else None
 
 
+def record(ledger: Ledger, spec: Spec, tags: Mapping[str, str], *, by_person: bool, actor: str = "aiprime") -> Decision:
+    """The ledger's `retrain` record of a request, before its run starts. `tags` are the request's."""
+    asked = json.loads(tags[TAG])
+    payload = {"state": "running", "reason": asked.get("reason", ""), "cutoff": asked, "by_person": by_person}
+    return ledger.record("retrain", spec.name, "", payload, actor=actor)
+
+
+def ended(ledger: Ledger, asked: Decision, places: Places, run_id: str, *, failed: str | None) -> Decision:
+    """The `retrain` record of its end: passed, refused or failed (of its run, not of its rollout), what it cost, and the version.
+
+    Once for each request, however often it is asked for.
+    """
+    digest = "" if failed else tree_digest(places.store(asked.workload) / "model")
+    registered = ledger.history(asked.workload, "registered")
+    made = next((one for one in reversed(registered) if one.payload["model_digest"] == digest), None)
+    state = "failed" if failed else "passed" if made and made.payload["passed"] else "refused"
+    payload = {
+        "of": asked.sequence,
+        "state": state,
+        "failed": failed,
+        "run_id": run_id,
+        "cpu_s": cpu_seconds(places, asked.workload, run_id),
+    }
+    version = made.version if made else ""
+    return ledger.record("retrain", asked.workload, version, payload, key=f"retrain:{asked.sequence}:ended")
+
+
 def apply(spec: Spec, places: Places, run_id: str, tags: Mapping[str, str]) -> Cutoff | None:
     """At the start of a run, under the workload's lease: keep the cutoff that its tags ask for, and the labels; begin to count CPU.
 
@@ -138,8 +165,6 @@ def write_labels(path: Path, table: pa.Table) -> None:
     import io
 
     import pyarrow.parquet as pq
-
-    from data.files import write_atomically
 
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")

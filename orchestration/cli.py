@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -106,6 +107,26 @@ def run(
     places = _places()
     running.show_progress()
     outcome = running.run(places, workload, until)
+    _print(as_json, vars(outcome), lambda _: report.outcome_text(places, outcome))
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def retrain(
+    workload: Name,
+    reason: Annotated[str, typer.Option(help="Why; it stays on record.")],
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="How far truth is known (UTC).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit on all that is known but a gate window, judge on that, and release what passes."""
+    from orchestration import report, retraining, running
+
+    places = _places()
+    running.show_progress()
+    outcome = retraining.retrain(places, workload, reason, until)
     _print(as_json, vars(outcome), lambda _: report.outcome_text(places, outcome))
     if outcome.failed:
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from assets.spec import load
@@ -30,8 +31,13 @@ class Outcome:
     said: str = ""
 
 
-def run(places: Places, workload: str, until: str = "endpoint") -> Outcome:
-    """Bring the workload up to date as far as `until`; starts the services that this needs. UserError for a bad name or YAML."""
+def run(
+    places: Places, workload: str, until: str = "endpoint", *, job: str = "lifecycle", tags: Mapping[str, str] | None = None
+) -> Outcome:
+    """Bring the workload up to date as far as `until`; starts the services that this needs. UserError for a bad name or YAML.
+
+    `job` is WORKLOAD_lifecycle or WORKLOAD_retrain; `tags` are the run's, beside ours.
+    """
     if until not in STAGES:
         raise UserError(f"no stage {until!r}", next_step=f"one of: {', '.join(STAGES)}")
     started = time.perf_counter()
@@ -50,11 +56,11 @@ def run(places: Places, workload: str, until: str = "endpoint") -> Outcome:
 
     defs = dg.Definitions.merge(Workload(spec, places).build_defs(), surroundings(places))
     with contextlib.chdir(places.root):  # relative sources count from the project's folder
-        result = defs.resolve_job_def(f"{workload}_lifecycle").execute_in_process(
+        result = defs.resolve_job_def(f"{workload}_{job}").execute_in_process(
             instance=opened,
             asset_selection=[dg.AssetKey([workload, stage]) for stage in wanted],
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={"aiprime/workload": workload, "dagster/max_retries": "0", **process_tags()},
+            tags={"aiprime/workload": workload, "dagster/max_retries": "0", **process_tags(), **(tags or {})},
             raise_on_error=False,
         )
     failed, said = _failure(result)
