@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from serving.inference.batch import LABEL, Batch
-from serving.inference.texts import EPOCH
+from serving.inference.times import EPOCH
 from training.signature import MISSING_TIME, Signature
 
 

@@ -20,7 +20,8 @@ from serving.inference.numbers import (
     MissableIntegerReader,
     NumberReader,
 )
-from serving.inference.texts import TextReader, TimeReader, epoch_seconds
+from serving.inference.texts import TextReader, TimeReader
+from serving.inference.times import epoch_seconds
 from training.signature import MISSING_TIME
 
 NUMBERS = frozenset({int, float})

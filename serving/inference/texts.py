@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from serving.inference.columns import Reader, shown
+from serving.inference.times import epoch_seconds
 from training.signature import MISSING_TIME
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 class TextReader(Reader):
     """Text as BYTES in UTF-8; null means missing where the column is nullable, which the graph knows as the empty text."""
@@ -68,13 +65,3 @@ class TimeReader(TextReader):
         if (seconds := epoch_seconds(value)) is None:
             self.refuse(f"row {row}: {shown(value)}; expected {self.expected}")
         return seconds
-
-
-def epoch_seconds(text: str) -> int | None:
-    """Whole seconds since 1970 UTC of an ISO 8601 time, rounded down; None where it is none."""
-    try:
-        moment = datetime.fromisoformat(text)
-        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH
-    except (ValueError, OverflowError):
-        return None
-    return since.days * 86_400 + since.seconds
