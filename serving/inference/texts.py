@@ -12,6 +12,7 @@ from serving.inference.columns import Reader, shown
 from serving.inference.times import epoch_seconds
 from training.signature import MISSING_TIME
 
+
 class TextReader(Reader):
     """Text as BYTES in UTF-8; null means missing where the column is nullable, which the graph knows as the empty text."""
 
