@@ -58,6 +58,15 @@ def expected_loss(answers: Numbers | Classes, task: Task, metric: str, *, temper
     `temperature` (of `temperature_of`) calibrates probabilities first. Numbers without quantiles cannot say: ValueError, as for
     answers or a metric of another task. Beyond the outermost levels the quantile function goes on straight.
     """
+    return _estimate(metric, *_rows(answers, task, metric, temperature))
+
+
+def expected_losses(answers: Numbers | Classes, task: Task, metric: str, *, temperature: float = 1.0) -> np.ndarray:
+    """The same row by row [N] (rows with an answer only), for a limit that stable rows set: training/stability.py."""
+    return _rows(answers, task, metric, temperature)[0]
+
+
+def _rows(answers: Numbers | Classes, task: Task, metric: str, temperature: float) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(answers, Classes) != (task == "classification"):
         raise ValueError(f"these are no answers of a {task}")
     if isinstance(answers, Classes):
@@ -129,7 +138,7 @@ def width_ratio(answers: Numbers, reference: Numbers) -> float:
     return width(answers) / before if before > 0 else math.nan
 
 
-def _of_classes(p: np.ndarray, metric: str) -> Estimate:
+def _of_classes(p: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Per row the expected loss and the variance of the loss, when the truth is drawn from p."""
     import numpy as np
 
@@ -137,7 +146,7 @@ def _of_classes(p: np.ndarray, metric: str) -> Estimate:
     p = p / p.sum(axis=1, keepdims=True) if len(p) else p
     if metric == "accuracy":
         right = p.max(axis=1) if len(p) else np.zeros(0)
-        return _estimate(metric, 1 - right, right * (1 - right))
+        return 1 - right, right * (1 - right)
     if metric == "log_loss":
         losses = -np.log(np.clip(p, _FLOOR, 1.0))
     elif metric == "brier":
@@ -145,10 +154,11 @@ def _of_classes(p: np.ndarray, metric: str) -> Estimate:
     else:
         raise ValueError(f"{metric!r} is no loss of classes: accuracy, log_loss or brier")
     mean = (p * losses).sum(axis=1)
-    return _estimate(metric, mean, (p * losses**2).sum(axis=1) - mean**2)
+    return mean, (p * losses**2).sum(axis=1) - mean**2
 
 
-def _of_numbers(answers: Numbers, metric: str) -> Estimate:
+def _of_numbers(answers: Numbers, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """As `_of_classes`; the mean over horizons."""
     import numpy as np
 
     if answers.quantiles is None or len(answers.levels) < 2:
@@ -166,7 +176,7 @@ def _of_numbers(answers: Numbers, metric: str) -> Estimate:
         mean = losses.mean(axis=-1)
         means.append(mean.mean(axis=1))
         variances.append((losses**2).mean(axis=-1).mean(axis=1) - (mean**2).mean(axis=1))  # horizons hang together: not divided
-    return _estimate(metric, np.concatenate(means), np.concatenate(variances))
+    return np.concatenate(means), np.concatenate(variances)
 
 
 def _drawn(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
