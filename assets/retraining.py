@@ -1,33 +1,27 @@
 """A retrain's request: how far its data go and what it is judged on, asked for as a tag of the run, and made true at its start.
 
-It knows where cutoff, labels and CPU seconds are kept, and by which rule the frozen holdout follows; whether to retrain at all is
-the trigger's.
+It knows by which rule the frozen holdout follows from the promotions; whether to retrain at all is the trigger's.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from assets import back, cost
 from assets.spec import Spec
 from data import cutoff as cutoffs
 from data.cutoff import Cutoff, Window
 from data.errors import UserError
-from data.files import tree_digest, write_atomically, write_json
-from data.labels import ENTITY, VALUE, WHEN
+from data.files import tree_digest
 from data.places import Places
 from data.section import seconds
 from training.promote import next_frozen
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pyarrow as pa
-
     from assets.platform import Platform
     from serving.ledger import Decision, Ledger
 
@@ -123,7 +117,7 @@ def ended(ledger: Ledger, asked: Decision, places: Places, run_id: str, *, faile
         "state": state,
         "failed": failed,
         "run_id": run_id,
-        "cpu_s": cpu_seconds(places, asked.workload, run_id),
+        "cpu_s": cost.cpu_seconds(places, asked.workload, run_id),
     }
     version = made.version if made else ""
     return ledger.record("retrain", asked.workload, version, payload, key=f"retrain:{asked.sequence}:ended")
@@ -137,65 +131,8 @@ def apply(spec: Spec, places: Places, run_id: str, tags: Mapping[str, str]) -> C
     if TAG in tags:
         wanted = Cutoff.model_validate_json(tags[TAG])
         if wanted.labels:
-            write_labels(cutoffs.labels_file(places, spec.name), labels(spec, places, wanted.until))
+            back.write(cutoffs.labels_file(places, spec.name), back.labels(spec, places, wanted.until))
         cutoffs.write(places, spec.name, wanted)
-        _begin(places, spec.name, run_id)
+        cost.begin(places, spec.name, run_id)
         log.info("%s: data up to %s: %s", spec.name, wanted.until.isoformat(), wanted.reason)
     return cutoffs.read(places, spec.name)
-
-
-def labels(spec: Spec, places: Places, until: datetime) -> pa.Table:
-    """The truth that the ledger joined to predictions before `until`: entity, time (UTC) and value, sorted, one per entity and time."""
-    import pandas as pd
-    import pyarrow as pa
-
-    from serving.records import Records
-
-    end = until.timestamp()
-    found = Records.at(places.home).outcomes(spec.name, since=None, until=None, roles=None, labelled=True).to_pandas()
-    found = found[found["target_time"] < end].sort_values("sequence").drop_duplicates(["entity", "target_time"], keep="last")
-    found = found.sort_values(["target_time", "entity"])
-    times = pd.to_datetime((found["target_time"] * 1e6).round().astype("int64"), unit="us", utc=True)
-    entity = found["entity"].map(lambda one: None if one is None else str(one))
-    return pa.table({ENTITY: pa.array(entity, pa.string()), WHEN: pa.array(times), VALUE: pa.array(found["truth"])})
-
-
-def write_labels(path: Path, table: pa.Table) -> None:
-    """The labels as a file, whole; the same labels give the same bytes."""
-    import io
-
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    write_atomically(path, buffer.getvalue())
-
-
-def cpu_seconds(places: Places, workload: str, run_id: str) -> float | None:
-    """What a retrain has cost so far, as its last stage left it: CPU of the run's process and of its ended children; None: unknown."""
-    try:
-        return json.loads(_spent(places, workload, run_id).read_bytes())["cpu_s"]
-    except FileNotFoundError:
-        return None
-
-
-def count_cpu(places: Places, workload: str, run_id: str) -> None:
-    """After each stage of a retrain: keep what it has cost so far. Nothing happens for another run."""
-    file = _spent(places, workload, run_id)
-    if file.is_file():
-        kept = json.loads(file.read_bytes())
-        if kept["pid"] == os.getpid():
-            write_json(file, kept | {"cpu_s": round(_cpu() - kept["began"], 2)})
-
-
-def _begin(places: Places, workload: str, run_id: str) -> None:
-    write_json(_spent(places, workload, run_id), {"pid": os.getpid(), "began": _cpu(), "cpu_s": 0.0})
-
-
-def _spent(places: Places, workload: str, run_id: str) -> Path:
-    return places.home / "retraining" / workload / f"{run_id}.json"
-
-
-def _cpu() -> float:
-    """User and system time of this process and of the children that have ended."""
-    return sum(os.times()[:4])

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from assets import lease, retraining
+from assets import cost, lease
 from assets.spec import Spec
 from assets.stages import up_to_date
 from data import versions
@@ -78,7 +78,7 @@ def act(context: Any, spec: Spec, places: Places, call: Callable[[], T]) -> T:
     except UserError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     finally:
-        retraining.count_cpu(places, spec.name, context.run.run_id)
+        cost.count(places, spec.name, context.run.run_id)
 
 
 def picture(png: bytes) -> dg.MarkdownMetadataValue:
