@@ -29,13 +29,12 @@ def labels(spec: Spec, places: Places, until: datetime) -> pa.Table:
     found = found.sort_values(["target_time", "entity"])
     times = pd.to_datetime((found["target_time"] * 1e6).round().astype("int64"), unit="us", utc=True)
     entity = found["entity"].map(lambda one: None if one is None else str(one))
-    return pa.table({ENTITY: pa.array(entity, pa.string()), WHEN: pa.array(times), VALUE: pa.array(found["truth"])})
+    truth = found["truth"].astype(str if spec.task == "classification" else float)
+    return pa.table({ENTITY: pa.array(entity, pa.string()), WHEN: pa.array(times), VALUE: pa.array(truth)})
 
 
 def write(path: Path, table: pa.Table) -> None:
     """The labels as a file, whole; the same labels give the same bytes."""
-    import io
-
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
