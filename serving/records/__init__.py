@@ -1,0 +1,8 @@
+"""The records: every prediction that was answered and every label that says what turned out true, kept with proof."""
+
+from serving.chain import Broken
+from serving.records.label import Label, Labelled, by_id, by_time
+from serving.records.prediction import Prediction, Role
+from serving.records.store import Records
+
+__all__ = ["Broken", "Label", "Labelled", "Prediction", "Records", "Role", "by_id", "by_time"]

@@ -1,0 +1,111 @@
+"""Reading records back, in pages: no read holds the database for long, however much there is. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from serving.records.packing import Packer
+from serving.records.prediction import ROLES, Content, Prediction, Role, id_bytes, id_text
+from serving.records.tables import tables
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+PAGE = 1000
+
+
+class Unpacking:
+    """Contents as they were, by the number of the dictionary that they were packed with."""
+
+    def __init__(self) -> None:
+        self._packers = {0: Packer(0, b"")}
+
+    def __call__(self, connection: sa.Connection, number: int, stored: bytes) -> bytes:
+        """The content; ValueError where it cannot be had again."""
+        import sqlalchemy as sa
+
+        if number not in self._packers:
+            of = tables().dictionaries.c
+            found = connection.execute(sa.select(of.content).where(of.number == number)).scalar_one_or_none()
+            if found is None:
+                raise ValueError(f"the dictionary {number} is missing")
+            self._packers[number] = Packer(number, bytes(found))
+        return self._packers[number].unpack(bytes(stored))
+
+
+def find(connection: sa.Connection, prediction_id: str) -> list[Prediction]:
+    """Every role's record of an id (ID or ID/N); empty where there is none."""
+    try:
+        key = id_bytes(prediction_id)
+    except ValueError:
+        return []
+    of = tables().predictions.c
+    return _predictions(connection, Unpacking(), lambda chosen: chosen.where(of.id == key))
+
+
+def page(
+    connection: sa.Connection, unpack: Unpacking, workload: str, after: int, limit: int, role: Role | None
+) -> list[Prediction]:
+    """The next predictions of a workload, in order."""
+    of = tables().predictions.c
+
+    def choose(chosen: sa.Select[Any]) -> sa.Select[Any]:
+        chosen = chosen.where(of.workload == workload, of.sequence > after)
+        return (chosen if role is None else chosen.where(of.role == ROLES.index(role))).limit(limit)
+
+    return _predictions(connection, unpack, choose)
+
+
+def pages(read: Callable[[int, int], list[Prediction]], after: int, limit: int | None) -> Iterator[Prediction]:
+    """One after the other, each page read when it is needed: `read` takes (after, limit)."""
+    left = limit
+    while left is None or left > 0:
+        found = read(after, PAGE if left is None else min(left, PAGE))
+        if not found:
+            return
+        yield from found
+        after, left = found[-1].sequence, None if left is None else left - len(found)
+
+
+def newest(connection: sa.Connection, workload: str) -> int:
+    """The sequence number of a workload's last prediction; 0 where there is none."""
+    import sqlalchemy as sa
+
+    of = tables().predictions.c
+    return connection.execute(sa.select(sa.func.max(of.sequence)).where(of.workload == workload)).scalar_one() or 0
+
+
+def _predictions(
+    connection: sa.Connection, unpack: Unpacking, choose: Callable[[sa.Select[Any]], sa.Select[Any]]
+) -> list[Prediction]:
+    import sqlalchemy as sa
+
+    of, payloads = tables().predictions, tables().payloads
+    chosen = sa.select(of, payloads.c.dictionary, payloads.c.content).join_from(
+        of, payloads, of.c.sequence == payloads.c.sequence, isouter=True
+    )
+    found = []
+    for row in connection.execute(choose(chosen).order_by(of.c.sequence)):
+        content = Content() if row.content is None else Content.read(unpack(connection, row.dictionary, row.content))
+        found.append(_prediction(row, content))
+    return found
+
+
+def _prediction(row: sa.Row[Any], content: Content) -> Prediction:
+    """The record; an erased content is empty."""
+    return Prediction(
+        id=id_text(row.id),
+        workload=row.workload,
+        version=row.version,
+        role=ROLES[row.role],
+        at=row.at,
+        rows=row.rows,
+        form=content.form,
+        request=content.request,
+        answer=content.answer,
+        entities=content.entities,
+        status=row.status,
+        latency_ms=row.latency_ms,
+        sequence=row.sequence,
+    )

@@ -1,0 +1,166 @@
+"""The records of one AIPRIME_HOME: predictions and labels, each appended to a hash chain of its own, and what is derived from both.
+
+SQLite by default (HOME/records.db; what can be made again in outcomes.db beside it, so that reading traffic in never holds the lock of
+those who append), any other database by its URL. The chains' ends are noted in a file too, at most once a second. Knows nothing of
+servers or of HTTP, nor of how a prediction was made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from data.files import write_json
+from serving.chain import Broken
+from serving.database import explained, opened
+from serving.records import label as labels_
+from serving.records import reading
+from serving.records.appending import Appender
+from serving.records.label import Label, Labelled
+from serving.records.prediction import GENESIS, Prediction, Role
+from serving.records.tables import CHAINS, DERIVED, tables
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+_WHAT = "the store of predictions"
+_LABELS = 500  # in one transaction: a long list must not hold up the predictions
+_NOTED_S = 1.0
+T = TypeVar("T")
+
+
+class Records:
+    """Predictions, labels and outcomes. Cheap to make; connects on first use. Any thread may use it, and a forked process too."""
+
+    def __init__(self, url: str | Path, noted: Path | None = None) -> None:
+        """`url` is a SQLAlchemy URL or an SQLite file's path; `noted` is the file that keeps the chains' ends."""
+        self._url, self._noted = url, noted
+        self._writing = threading.Lock()
+        self._appender: Appender | None = None
+        self._foreign: list[Appender] = []  # a parent process's: never closed here, for that would take its locks
+        self._noted_at = 0.0
+
+    @classmethod
+    def at(cls, home: Path) -> Records:
+        """HOME/records.db, or the database that AIPRIME_LEDGER_URL names."""
+        return cls(os.environ.get("AIPRIME_LEDGER_URL") or home / "records.db", noted=home / "records.head")
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Keep a group in one transaction, durable on return: all of them or none.
+
+        UserError where the database cannot be written; sqlalchemy's IntegrityError where an (id, role) is there already.
+        """
+        if predictions:
+            self._write(lambda appender: appender.append(predictions))
+
+    def label(self, labels: Sequence[Label]) -> Labelled:
+        """Keep labels, durable on return. One that says what is known already is no record; another value is, and wins.
+
+        UserError for the first whose form is wrong: then none is kept. Those before a failure of the database are.
+        """
+        read = [(one, *labels_.read(one, number)) for number, one in enumerate(labels)]
+        done = Labelled()
+        for start in range(0, len(read), _LABELS):
+            group = read[start : start + _LABELS]
+            done += self._write(lambda appender, group=group: appender.label(group))
+        return done
+
+    def find(self, prediction_id: str) -> list[Prediction]:
+        """Every role's record of an id, which may name a row (ID/N); empty where none was kept. Erased contents are empty."""
+        with self._reading() as connection:
+            return reading.find(connection, prediction_id)
+
+    def predictions(
+        self, workload: str, *, after: int = 0, limit: int | None = None, role: Role | None = None
+    ) -> Iterator[Prediction]:
+        """A workload's predictions behind sequence number `after`, in order, read as they are asked for."""
+        unpack = reading.Unpacking()
+
+        def page(after: int, limit: int) -> list[Prediction]:
+            with self._reading() as connection:
+                return reading.page(connection, unpack, workload, after, limit, role)
+
+        return reading.pages(page, after, limit)
+
+    def newest(self, workload: str) -> int:
+        """The sequence number of a workload's last prediction; 0 where there is none."""
+        with self._reading() as connection:
+            return reading.newest(connection, workload)
+
+    def verify(self) -> Broken | None:
+        """The first place where a chain does not hold, or None: edited, deleted, inserted, reordered, cut off."""
+        from sqlalchemy.exc import DatabaseError
+
+        from serving.records.verification import first_broken
+
+        try:
+            return first_broken(self._reading, self._noted_ends())
+        except (DatabaseError, ValueError) as error:
+            return Broken(0, f"the records cannot be read: {error}")
+
+    def close(self) -> None:
+        """Note the chains' ends and give the writer's connection back; it is opened again when it is needed."""
+        with self._writing:
+            if self._appender is not None and self._appender.process == os.getpid():
+                self._note(self._appender, at_once=True)
+                self._appender.close()
+            self._appender = None
+
+    def _write(self, write: Callable[[Appender], T]) -> T:
+        with self._writing, explained(self._url, _WHAT):
+            appender = self._own_appender()
+            try:
+                done = write(appender)
+            except BaseException:
+                self._appender = None  # its dictionaries may be of what was undone
+                appender.close()
+                raise
+            self._note(appender)
+            return done
+
+    def _own_appender(self) -> Appender:
+        if self._appender is not None and self._appender.process != os.getpid():
+            self._foreign.append(self._appender)
+            self._appender = None
+        if self._appender is None:
+            self._appender = Appender(self._engine.connect())
+        return self._appender
+
+    def _note(self, appender: Appender, *, at_once: bool = False) -> None:
+        """Write the ends down. Ends that lie behind (another writer, a full disk) are still ends that the chains had."""
+        if self._noted is None or not appender.ends or (not at_once and time.monotonic() < self._noted_at + _NOTED_S):
+            return
+        self._noted_at = time.monotonic()
+        ends = {chain: {"sequence": sequence, "hash": end.hex()} for chain, (sequence, end) in appender.ends.items()}
+        with suppress(OSError):
+            write_json(self._noted, ends)
+
+    def _noted_ends(self) -> dict[str, tuple[int, bytes]]:
+        if self._noted is None or not self._noted.exists():
+            return {}
+        noted = json.loads(self._noted.read_bytes())
+        return {chain: (end["sequence"], bytes.fromhex(end["hash"])) for chain, end in noted.items()}
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with explained(self._url, _WHAT), self._engine.connect() as connection:
+            yield connection
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
+        return opened(self._url, _create, beside={DERIVED: "outcomes.db"})
+
+
+def _create(engine: sa.Engine) -> None:
+    of = tables()
+    with engine.begin() as connection:
+        of.metadata.create_all(connection)
+        if connection.execute(of.chain_ends.select()).first() is None:
+            connection.execute(of.chain_ends.insert(), [{"chain": name, "sequence": 0, "hash": GENESIS} for name in CHAINS])
