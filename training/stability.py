@@ -221,10 +221,10 @@ def _t_over_normal(false_alarms: float, fit: float) -> float:
 
 
 def _reach(logs: np.ndarray, tail: float) -> float:
-    """A t prediction interval's half width; with a single value a factor of e^2 stands for what is not known."""
+    """A t prediction interval's half width, at least a factor of 1.5; with a single value e^2 stands for what is not known."""
     from scipy.stats import t
 
     n = len(logs)
     if n < 2:
         return 2.0
-    return float(t.ppf(1 - tail, n - 1) * logs.std(ddof=1) * math.sqrt(1 + 1 / n))
+    return max(float(t.ppf(1 - tail, n - 1) * logs.std(ddof=1) * math.sqrt(1 + 1 / n)), math.log(1.5))
