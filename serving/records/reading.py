@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serving.records.packing import Packer
@@ -42,6 +42,19 @@ def find(connection: sa.Connection, prediction_id: str) -> list[Prediction]:
         return []
     of = tables().predictions.c
     return _predictions(connection, Unpacking(), lambda chosen: chosen.where(of.id == key))
+
+
+def sizes(connection: sa.Connection, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """(workload, rows) of those ids that are there; contents stay unread. ValueError where one is no id."""
+    import sqlalchemy as sa
+
+    of = tables().predictions.c
+    found = {}
+    for start in range(0, len(ids), PAGE):
+        keys = [id_bytes(one) for one in ids[start : start + PAGE]]
+        chosen = sa.select(of.id, of.workload, sa.func.max(of.rows)).where(of.id.in_(keys)).group_by(of.id, of.workload)
+        found |= {id_text(key): (workload, rows) for key, workload, rows in connection.execute(chosen)}
+    return found
 
 
 def page(

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +76,11 @@ class Records:
         """Every role's record of an id, which may name a row (ID/N); empty where none was kept. Erased contents are empty."""
         with self._reading() as connection:
             return reading.find(connection, prediction_id)
+
+    def sizes(self, ids: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """(workload, rows) of each id that was kept; ids that were not are not there."""
+        with self._reading() as connection:
+            return reading.sizes(connection, list(ids))
 
     def predictions(
         self, workload: str, *, after: int = 0, limit: int | None = None, role: Role | None = None
