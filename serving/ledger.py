@@ -7,7 +7,6 @@ back does not verify. Knows nothing of servers, of MLflow, or of how a decision 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -19,14 +18,13 @@ from typing import TYPE_CHECKING, Any, get_args
 from data.errors import UserError
 from data.files import write_json
 from serving.chain import GENESIS, Broken, Chain, Decision, Kind, tables
+from serving.database import explained, opened
 from serving.release import CHANGES, Release, refusal
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 __all__ = ["Broken", "Conflict", "Decision", "Kind", "Ledger"]
-
-_WAIT_S = 30  # for another writer of the same SQLite file
 
 
 class Conflict(UserError):
@@ -177,33 +175,17 @@ class Ledger:
 
     @cached_property
     def _engine(self) -> sa.Engine:
-        import sqlalchemy as sa
-        from sqlalchemy import event
-
-        url = sa.URL.create("sqlite", database=str(self._url)) if isinstance(self._url, Path) else sa.make_url(self._url)
-        # No pool: a decision is rare, and a connection must never cross a fork.
-        if url.get_backend_name() != "sqlite":
-            engine = sa.create_engine(url, poolclass=sa.NullPool)
-            _create(engine)
-            return engine
-        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": _WAIT_S})
-        event.listen(engine, "connect", _durable)
-        file = Path(url.database or "")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.with_name(f"{file.name}.lock").open("a") as lock:  # several first callers at once
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _create(engine)
-        return engine
+        return opened(self._url, _create)
 
     @contextmanager
     def _reading(self) -> Iterator[Chain]:
-        with _explained(self._url), self._engine.connect() as connection:
+        with explained(self._url, "the ledger"), self._engine.connect() as connection:
             yield Chain(connection)
 
     @contextmanager
     def _appending(self) -> Iterator[Chain]:
         """The chain, locked for one append; committed on leaving, then its end noted."""
-        with _explained(self._url), self._engine.begin() as connection:
+        with explained(self._url, "the ledger"), self._engine.begin() as connection:
             chain = Chain(connection)
             chain.lock()
             yield chain
@@ -223,35 +205,8 @@ def _unchanged(chain: Chain, workload: str, fence: int) -> Release:
 
 
 def _create(engine: sa.Engine) -> None:
-    from sqlalchemy.exc import IntegrityError, ProgrammingError
-
     decisions, head = tables()
-    for attempt in range(2):  # where two create at once, the slower one then finds everything there
-        try:
-            with engine.begin() as connection:
-                decisions.metadata.create_all(connection)
-                if connection.execute(head.select()).one_or_none() is None:
-                    connection.execute(head.insert().values(id=1, sequence=0, hash=GENESIS))
-            return
-        except (IntegrityError, ProgrammingError):
-            if attempt:
-                raise
-
-
-def _durable(connection: Any, _: Any) -> None:
-    """SQLite: acknowledged means on the disk, and readers never wait for the writer."""
-    for pragma in (f"busy_timeout={_WAIT_S * 1000}", "journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-@contextmanager
-def _explained(url: str | Path) -> Iterator[None]:
-    """The database's own refusals (locked, full, unreadable), said to a person."""
-    from sqlalchemy.exc import OperationalError
-
-    try:
-        yield
-    except OperationalError as error:
-        where = str(url) if isinstance(url, Path) else url.rpartition("@")[2]  # never a password
-        step = "free space on the disk, or end the process that holds the ledger; nothing was recorded, so run it again"
-        raise UserError(f"the ledger cannot be used: {error.orig}", where=where, next_step=step) from error
+    with engine.begin() as connection:
+        decisions.metadata.create_all(connection)
+        if connection.execute(head.select()).one_or_none() is None:
+            connection.execute(head.insert().values(id=1, sequence=0, hash=GENESIS))
