@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from serving.records.label import Label, by_id
 from serving.records.packing import Packer
 from serving.records.prediction import ROLES, Content, Prediction, Role, id_bytes, id_text
 from serving.records.tables import tables
@@ -55,6 +56,24 @@ def sizes(connection: sa.Connection, ids: Sequence[str]) -> dict[str, tuple[str,
         chosen = sa.select(of.id, of.workload, sa.func.max(of.rows)).where(of.id.in_(keys)).group_by(of.id, of.workload)
         found |= {id_text(key): (workload, rows) for key, workload, rows in connection.execute(chosen)}
     return found
+
+
+def labels_of(connection: sa.Connection, prediction_id: str) -> list[Label]:
+    """The newest label of each row and horizon of an id (ID or ID/N); erased ones are not there."""
+    import sqlalchemy as sa
+
+    try:
+        key = id_bytes(prediction_id)
+    except ValueError:
+        return []
+    of = tables().truths.c
+    chosen = sa.select(of.row, of.horizon, of.workload, of.name, of.number, of.actor).where(of.id == key)
+    found: dict[str, Label] = {}
+    for row in connection.execute(chosen.order_by(of.sequence)):
+        about = by_id(id_text(key), row.row, row.horizon or None)
+        value = row.name if row.number is None else row.number
+        found[about] = Label(workload=row.workload, about=about, value=value, actor=row.actor)
+    return list(found.values())
 
 
 def page(

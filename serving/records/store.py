@@ -82,6 +82,11 @@ class Records:
         with self._reading() as connection:
             return reading.sizes(connection, list(ids))
 
+    def labels_of(self, prediction_id: str) -> list[Label]:
+        """The labels that name an id, each thing's newest."""
+        with self._reading() as connection:
+            return reading.labels_of(connection, prediction_id)
+
     def predictions(
         self, workload: str, *, after: int = 0, limit: int | None = None, role: Role | None = None
     ) -> Iterator[Prediction]:
