@@ -33,9 +33,10 @@ def _run(home: Path, port: int) -> None:
     import uvloop
 
     from serving.gateway.app import serve
+    from serving.records import Records
 
     try:
-        uvloop.run(serve(home, port))
+        uvloop.run(serve(home, port, Records.at(home)))
     except OSError as error:
         raise UserError(
             f"the gateway cannot listen: {error}", where=f"127.0.0.1:{port}", next_step="choose another --port"

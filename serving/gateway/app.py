@@ -14,7 +14,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -24,9 +24,15 @@ from serving.gateway import page
 from serving.gateway.completion import Completion
 from serving.gateway.documents import document
 from serving.gateway.inference import Call, Inference
+from serving.gateway.journal import Journal
+from serving.gateway.labels import Labels
+from serving.gateway.lookups import Lookups
 from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
 from serving.gateway.telemetry import CONTENT_TYPE, Telemetry
+
+if TYPE_CHECKING:
+    from serving.records import Records
 
 log = logging.getLogger("aiprime.gateway")
 _DRAIN_S = 10  # for requests in flight after SIGTERM
@@ -45,10 +51,13 @@ CALLS = {
 class Gateway:
     """Answers every request of one AIPRIME_HOME."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, records: Records) -> None:
         self._home, self.pointer = home, Pointer(home)
         self._completion, self._telemetry = Completion(home), Telemetry()
-        self._inference = Inference(self.pointer, self._completion, self._telemetry)
+        self.journal = Journal(records, self._telemetry)
+        self._inference = Inference(self.pointer, self._completion, self.journal, self._telemetry)
+        self._labels = Labels(records, self.journal, self.pointer, self._completion)
+        self._lookups = Lookups(records, self.pointer)
         self._own: dict[str, tuple[str, Callable[[web.BaseRequest], web.Response]]] = {
             "/": ("GET", lambda request: page.front(request, self.pointer, self._completion)),
             "/v2/health/live": ("GET", lambda _: _json({"live": True})),
@@ -75,6 +84,12 @@ class Gateway:
         if asked and call:
             _allow(request, call.line.partition(" ")[0])
             return self._inference.handle(request, call, asked[2])
+        if path == "/v1/labels":
+            _allow(request, "POST")
+            return self._labels.handle(request)
+        if (looked_up := self._lookups.find(path)) is not None:
+            _allow(request, "GET")
+            return looked_up
         if path.startswith("/docs/") and (found := document(request, self._home)) is not None:
             _allow(request, "GET")
             return _at_once(found)
@@ -83,6 +98,11 @@ class Gateway:
         method, answer = self._own[path]
         _allow(request, method)
         return _at_once(answer(request))
+
+    async def drain(self) -> None:
+        """After the last request: finish the shadow copies, then the log."""
+        await self._inference.shadow.drain()
+        await self.journal.close()
 
     def _reload(self, request: web.BaseRequest) -> web.Response:
         if request.remote not in {"127.0.0.1", "::1"}:
@@ -110,12 +130,13 @@ class _Server(web.Server):
         return _Protocol(self, loop=asyncio.get_running_loop(), access_log=unlogged, keepalive_timeout=75)
 
 
-async def serve(home: Path, port: int) -> None:
+async def serve(home: Path, port: int, records: Records) -> None:
     """Answer on 127.0.0.1 until SIGTERM, then finish what was begun. OSError where the port is taken."""
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
-    gateway = Gateway(home)
+    gateway = Gateway(home, records)
+    gateway.journal.start()
     runner = web.ServerRunner(_Server(gateway), shutdown_timeout=_DRAIN_S)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
@@ -127,6 +148,7 @@ async def serve(home: Path, port: int) -> None:
     with suppress(asyncio.CancelledError):
         await watcher
     await runner.cleanup()
+    await gateway.drain()
 
 
 async def _at_once(response: web.Response) -> web.Response:

@@ -13,10 +13,9 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,6 +30,15 @@ _LOCKED_S = 2.0  # a store that is being written to is waited for
 _KEPT_SIGNATURES = 1000
 
 
+class Completed(NamedTuple):
+    """A request as the model server is sent it."""
+
+    body: bytes
+    rows: int = 0  # 0: not known, for the body was not read
+    entities: tuple[Any, ...] = ()  # by row, where the rows name them
+    notes: dict[str, str] = {}  # noqa: RUF012  headers for the answer (never changed)
+
+
 class Completion:
     """Fills requests in, for every workload of one home."""
 
@@ -39,11 +47,6 @@ class Completion:
         self._signatures: dict[str, Signature] = {}  # by model folder, which never changes
         self._stores: dict[str, OnlineStore] = {}
         self._latest: dict[str, tuple[int, Row]] = {}
-
-    def needed(self, route: Route) -> bool:
-        """Whether this workload's requests may be short."""
-        signature = self.signature(route)
-        return signature is not None and bool(signature.stored)
 
     def signature(self, route: Route) -> Signature | None:
         """The signature of the route's model; None where its folder cannot be read."""
@@ -59,25 +62,39 @@ class Completion:
                 return None
         return self._signatures[route.model]
 
-    async def complete(self, route: Route, kind: str, body: bytes, headers: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
-        """The body to send on, and headers for the answer. A whole request, and one that is not understood, come back as they are."""
+    async def complete(self, route: Route, kind: str, body: bytes, *, binary: bool = False) -> Completed:
+        """The body to send on. A whole request, a binary one, and one that is not understood, come back as they are."""
         signature = self.signature(route)
-        if signature is None or "inference-header-content-length" in headers:
-            return body, {}
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return body, {}
-        rows = _v1_rows(document) if kind == "v1" else _v2_rows(document, signature)
+        if signature is None or not signature.stored or binary:
+            return Completed(body)
+        document, rows = _read(kind, body, signature)
+        if not rows:
+            return Completed(body)
+        entities = _entities(rows, signature)
         filling = _Filling(self, route, signature)
-        changed = [row for row in rows or () if filling.lacks(row)]
+        changed = [row for row in rows if filling.lacks(row)]
         if not changed:
-            return body, {}
+            return Completed(body, len(rows), entities)
         for row in changed:
             await filling.fill(row)
         if kind == "v2":
-            document["inputs"] = _v2_inputs(document["inputs"], rows or [], filling)
-        return orjson.dumps(document), {} if filling.age_s is None else {AGE_HEADER: str(max(0, round(filling.age_s)))}
+            document["inputs"] = _v2_inputs(document["inputs"], rows, filling)
+        notes = {} if filling.age_s is None else {AGE_HEADER: str(max(0, round(filling.age_s)))}
+        return Completed(orjson.dumps(document), len(rows), entities, notes)
+
+    def alike(self, one: Route, other: Route) -> bool:
+        """Whether what completes a request for the one completes it for the other."""
+        if one.model == other.model:
+            return True
+        a, b = self.signature(one), self.signature(other)
+        return a is None or b is None or (a.inputs, a.stored, a.entity, a.time) == (b.inputs, b.stored, b.entity, b.time)
+
+    def entities(self, route: Route, kind: str, body: bytes) -> tuple[Any, ...]:
+        """The entity of each row, where the rows name them; reads the body."""
+        signature = self.signature(route)
+        if signature is None or signature.entity is None:
+            return ()
+        return _entities(_read(kind, body, signature)[1], signature)
 
     async def row(self, route: Route, signature: Signature, entity: Any) -> Row:
         """The newest stored values; Refusal where there are none."""
@@ -182,6 +199,20 @@ class _Filling:
                 else _iso(value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC))
             )
         return {"integer": int, "boolean": bool, "number": float}.get(column.kind, lambda same: same)(value)
+
+
+def _read(kind: str, body: bytes, signature: Signature) -> tuple[Any, list[dict[str, Any]]]:
+    """The document and its rows; no rows where it is not one of the protocol."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None, []
+    return document, (_v1_rows(document) if kind == "v1" else _v2_rows(document, signature)) or []
+
+
+def _entities(rows: list[dict[str, Any]], signature: Signature) -> tuple[Any, ...]:
+    named = tuple(row.get(signature.entity) for row in rows) if signature.entity is not None else ()
+    return named if any(one is not None for one in named) else ()
 
 
 def _v1_rows(document: Any) -> list[dict[str, Any]] | None:

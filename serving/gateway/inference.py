@@ -1,36 +1,31 @@
-"""Proxying: a request to the champion's server and its answer back, untouched but for what HTTP asks of a proxy.
+"""Inference: an id, an arm, its answer, a durable record, and only then the response.
 
-A request that meets a closed connection or a server that is gone is sent once more, to wherever the pointer then leads: inference
-has no effects, so asking twice is asking once.
+A request that meets a closed connection or a server that is gone is sent once more, to wherever the pointer then leads. A challenger
+that does not answer well is only tried: the champion's answer is the client's.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
-from multidict import CIMultiDict
 
+from serving.gateway import ids
 from serving.gateway.completion import Completion
+from serving.gateway.journal import Journal
+from serving.gateway.messages import VERSION_HEADER, read, written
 from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
+from serving.gateway.shadow import Shadow
 from serving.gateway.telemetry import Telemetry
-from serving.gateway.upstream import Answer
+from serving.gateway.traffic import challenged
+from serving.gateway.tries import Asked, Tries, Try, record
 from serving.routes import Route
 
 log = logging.getLogger("aiprime.gateway")
-VERSION_HEADER = "x-aiprime-model-version"
-_BODY_S = 30  # a client that takes longer to send its request is not waited for
-# RFC 9110, 7.6.1: meant for one connection. The lengths and the host are written anew; Expect was answered by us.
-_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
-)
-_OWN_REQUEST = _HOP | {b"host", b"content-length", b"expect"}
-_OWN_RESPONSE = _HOP | {b"content-length", b"date", b"server"}
+_CHALLENGER_S = 2.0  # and a second per megabyte: then the champion is asked
 
 
 @dataclass(frozen=True)
@@ -44,58 +39,87 @@ class Call:
 class Inference:
     """The handlers that reach model servers."""
 
-    def __init__(self, pointer: Pointer, completion: Completion, telemetry: Telemetry) -> None:
-        self._pointer, self._completion, self._telemetry = pointer, completion, telemetry
+    def __init__(self, pointer: Pointer, completion: Completion, journal: Journal, telemetry: Telemetry) -> None:
+        self._pointer, self._completion, self._journal, self._telemetry = pointer, completion, journal, telemetry
+        self._tries = Tries(pointer, completion, telemetry)
+        self.shadow = Shadow(self._tries, completion, journal, telemetry)
 
     async def handle(self, request: web.BaseRequest, call: Call, workload: str) -> web.Response:
         """Answer one request for a workload; every refusal is counted like an answer. Refusal where there is no such workload."""
         started = time.perf_counter()
         route = self._route(workload)
         try:
-            response = await self._answer(request, call, workload, route.max_body_mb << 20)
+            response = await (self._relay if call.instances is None else self._infer)(request, call, route)
         except Refusal as refusal:
             response = refusal.response()
         version = response.headers.get(VERSION_HEADER, "")
         self._telemetry.count(workload, version, response.status, time.perf_counter() - started)
         return response
 
-    async def _answer(self, request: web.BaseRequest, call: Call, workload: str, limit: int) -> web.Response:
-        body = await _body(request, limit)
-        headers = _forwarded(request.raw_headers)
-        try:
-            return await self._ask(self._route(workload), call, body, headers, request)
-        except OSError:  # the server is gone, or closed a pooled connection at this moment
-            self._pointer.refresh()
-        route = self._route(workload)
-        try:
-            return await self._ask(route, call, body, headers, request, fresh=True)
-        except OSError as error:
-            log.warning("%s: %s does not answer: %s", workload, route.server, error)
-            raise Refusal(503, f"{workload}: the model server does not answer", retry_after_s=1) from error
+    async def _relay(self, request: web.BaseRequest, call: Call, route: Route) -> web.Response:
+        """What is no inference (metadata, readiness): the champion's server is asked, nothing is kept."""
+        tried = await self._champion(route.workload, await read(request, call.line, call.instances, route.max_body_mb << 20))
+        return written(tried)
 
-    async def _ask(
-        self,
-        route: Route,
-        call: Call,
-        body: bytes,
-        headers: list[tuple[bytes, bytes]],
-        request: web.BaseRequest,
-        *,
-        fresh: bool = False,
-    ) -> web.Response:
-        """One try. Nothing is awaited between the route's reading and its server's count: a drained server gets no more."""
-        server = self._pointer.take(route)
-        try:
-            notes: dict[str, str] = {}
-            if call.instances is not None and self._completion.needed(route):
-                body, notes = await self._completion.complete(route, call.instances, body, request.headers)
-            line = call.line.format(route.workload).encode()
-            answer = await server.request(line, headers, body, deadline_s=route.timeout_s, fresh=fresh)
-        except TimeoutError:
-            raise Refusal(504, f"{route.workload}: the model server took longer than {route.timeout_s} s") from None
-        finally:
-            self._pointer.give_back(server)
-        return _response(answer, route, notes)
+    async def _infer(self, request: web.BaseRequest, call: Call, route: Route) -> web.Response:
+        self._journal.admit()
+        asked = await read(request, call.line, call.instances, route.max_body_mb << 20)
+        workload, prediction_id = route.workload, ids.new_id()
+        route = self._route(workload)  # it may have changed while the body came
+        tried = failed = None
+        if route.challenger is not None and challenged(route, prediction_id, self._entity(route, asked)):
+            tried = await self._challenger(workload, asked)
+            if tried is not None and tried.status >= 400:
+                tried, failed = None, tried
+        if tried is None:
+            tried = await self._champion(workload, asked)
+        if ids.kept(prediction_id, route.sample):
+            # What both refuse is the client's mistake and says nothing of the challenger.
+            of_note = [failed] if failed is not None and (tried.status < 400 or not 400 <= failed.status < 500) else []
+            await self._journal.keep(*(record(prediction_id, asked, one) for one in (tried, *of_note)))
+            self._copy(tried, prediction_id, asked)
+        return written(tried, asked.protocol, prediction_id)
+
+    def _copy(self, tried: Try, prediction_id: str, asked: Asked) -> None:
+        route = self._pointer.routes.get(tried.route.workload)
+        if route is None or route.challenger is None or not route.challenger.shadow or tried.status != 200:
+            return
+        if tried.role == "champion":
+            self.shadow.copy(tried.route, self._pointer.challengers[route.workload], prediction_id, asked, tried.sent)
+
+    def _entity(self, route: Route, asked: Asked) -> object:
+        """The first row's entity, where it decides."""
+        if not route.sticky or asked.protocol is None or asked.json_length is not None:
+            return None
+        return next(iter(self._completion.entities(route, asked.protocol, asked.body)), None)
+
+    async def _challenger(self, workload: str, asked: Asked) -> Try | None:
+        """The challenger's try; None where there is none any more, or the request cannot be completed for it."""
+        deadline_s = _CHALLENGER_S + len(asked.body) / 1e6
+        tried = None
+        for fresh in (False, True):
+            route = self._pointer.challengers.get(workload)
+            if route is None:
+                break
+            try:
+                tried = await self._tries.once(route, "challenger", asked, deadline_s=deadline_s, fresh=fresh)
+            except Refusal:  # the champion may need less
+                return None
+            if not tried.lost:
+                break
+        return tried
+
+    async def _champion(self, workload: str, asked: Asked) -> Try:
+        """The champion's answer, whatever it is, or the try that its deadline ended; Refusal where nobody answers."""
+        route = self._route(workload)
+        tried = await self._tries.once(route, "champion", asked, deadline_s=route.timeout_s)
+        if tried.lost:
+            self._pointer.refresh()
+            route = self._route(workload)
+            tried = await self._tries.once(route, "champion", asked, deadline_s=route.timeout_s, fresh=True)
+        if tried.error is not None:
+            log.warning("%s: %s does not answer: %s", workload, route.server, tried.error)
+        return tried
 
     def _route(self, workload: str) -> Route:
         route = self._pointer.routes.get(workload)
@@ -104,42 +128,3 @@ class Inference:
         if route.url is None:
             raise Refusal(503, f"{workload} has no champion yet: nothing of it may serve", retry_after_s=10)
         return route
-
-
-async def _body(request: web.BaseRequest, limit: int) -> bytes:
-    """The request's whole body; Refusal where it is longer than `limit` bytes or takes too long to come."""
-    if (request.content_length or 0) > limit:
-        raise Refusal(413, f"the body is larger than {limit >> 20} MB")
-    if request.content.is_eof() and request.content_length is not None:
-        return await request.content.read()
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(_BODY_S):
-            while part := await request.content.readany():
-                size += len(part)
-                if size > limit:
-                    raise Refusal(413, f"the body is larger than {limit >> 20} MB")
-                parts.append(part)
-    except TimeoutError:
-        raise Refusal(408, f"the body did not arrive within {_BODY_S} s") from None
-    return b"".join(parts)
-
-
-def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    kept, named = [], set()
-    for header in headers:
-        lower = header[0].lower()
-        if lower not in _OWN_REQUEST:
-            kept.append(header)
-        elif lower == b"connection":
-            named |= {word.strip() for word in header[1].lower().split(b",")}
-    return [one for one in kept if one[0].lower() not in named] if named else kept
-
-
-def _response(answer: Answer, route: Route, notes: dict[str, str]) -> web.Response:
-    headers: CIMultiDict[str] = CIMultiDict(notes)
-    headers[VERSION_HEADER] = route.version or ""
-    for name, value in answer.headers:
-        if name.lower() not in _OWN_RESPONSE:
-            headers.add(name.decode("latin-1"), value.decode("latin-1"))
-    return web.Response(status=answer.status, headers=headers, body=answer.body)

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
 
 
 class Refusal(Exception):
-    """An HTTP status and what a client should know; `retry_after_s` where asking again may help, `allow` where another method does."""
+    """An HTTP status and what a client should know; `retry_after_s` where asking again may help, `allow` where another method does.
 
-    def __init__(self, status: int, what: str, *, retry_after_s: int | None = None, allow: str | None = None) -> None:
+    `more` stands beside the error, where one line is not enough.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        what: str,
+        *,
+        retry_after_s: int | None = None,
+        allow: str | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(what)
-        self.status, self.what = status, what
+        self.status, self.what, self._more = status, what, more or {}
         given = {"Retry-After": retry_after_s, "Allow": allow}
         self._headers = {name: str(value) for name, value in given.items() if value is not None}
 
     def response(self) -> web.Response:
         """The answer to send."""
-        text = json.dumps({"error": self.what}, ensure_ascii=False)
+        text = json.dumps({"error": self.what, **self._more}, ensure_ascii=False)
         return web.Response(status=self.status, text=text, content_type="application/json", headers=self._headers)

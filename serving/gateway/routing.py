@@ -1,4 +1,4 @@
-"""Which server answers for a workload right now: one pointer per workload, swapped whole.
+"""Which servers answer for a workload right now: one pointer per workload, and one to its challenger; swapped whole.
 
 The file of the routes is read at the start, when somebody says that it changed (POST /-/reload), when a server cannot be
 reached, and where its time stamp moved (looked at twice a second).
@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from serving import routes
+from serving.gateway.traffic import to_challenger
 from serving.gateway.upstream import Upstream
 from serving.routes import Route
 
@@ -28,6 +29,7 @@ class Pointer:
         self._stamp: tuple[int, int] | None = None
         self._servers: dict[str, Upstream] = {}  # by URL; those that no route names stay until they are drained
         self.routes: dict[str, Route] = {}
+        self.challengers: dict[str, Route] = {}
         self.refresh()
 
     def take(self, route: Route) -> Upstream:
@@ -50,13 +52,14 @@ class Pointer:
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.error("the routes cannot be read, the ones before stay: %s", error)
             return
-        for route in new.values():
+        challengers = {name: other for name, route in new.items() if (other := to_challenger(route)) is not None}
+        for route in (*new.values(), *challengers.values()):
             if route.url is not None and route.url not in self._servers:
                 at = urlsplit(route.url)
                 self._servers[route.url] = Upstream(
                     route.server or "", at.hostname or "127.0.0.1", at.port or 80, route.version or ""
                 )
-        self.routes, self._stamp = new, stamp
+        self.routes, self.challengers, self._stamp = new, challengers, stamp
         self._drop_drained()
 
     async def watch(self) -> None:
@@ -69,7 +72,7 @@ class Pointer:
     def shown(self) -> dict[str, Any]:
         """The routes and every server with its requests in flight, as plain values."""
         return {
-            "routes": {r.workload: {"version": r.version, "fence": r.fence, "server": r.server} for r in self.routes.values()},
+            "routes": {r.workload: _shown(r) for r in self.routes.values()},
             "servers": [
                 {"name": one.name, "url": url, "version": one.version, "inflight": one.inflight, "current": not one.left}
                 for url, one in self._servers.items()
@@ -77,7 +80,7 @@ class Pointer:
         }
 
     def _drop_drained(self) -> None:
-        pointed_at = {route.url for route in self.routes.values()}
+        pointed_at = {route.url for routes in (self.routes, self.challengers) for route in routes.values()}
         for url, server in list(self._servers.items()):
             server.left = url not in pointed_at
             if server.left and not server.inflight:
@@ -90,3 +93,10 @@ class Pointer:
         except FileNotFoundError:
             return None
         return found.st_mtime_ns, found.st_ino
+
+
+def _shown(route: Route) -> dict[str, Any]:
+    shown: dict[str, Any] = {"version": route.version, "fence": route.fence, "server": route.server}
+    if (arm := route.challenger) is not None:
+        shown["challenger"] = {"version": arm.version, "server": arm.server, "share": arm.share, "shadow": arm.shadow}
+    return shown

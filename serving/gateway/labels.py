@@ -1,0 +1,95 @@
+"""`POST /v1/labels`: what turned out to be true, by prediction or by time. All of an upload is kept, or nothing of it.
+
+Sending the same again changes nothing, so a client that got no answer sends it again. Read and checked in a thread: the loop goes on
+with predictions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from data.errors import UserError
+from serving.gateway import label_forms
+from serving.gateway.completion import Completion
+from serving.gateway.ids import kept
+from serving.gateway.journal import Journal
+from serving.gateway.label_checks import Checks, Known, Stated, Wrong
+from serving.gateway.messages import read_body
+from serving.gateway.refusal import Refusal
+from serving.gateway.routing import Pointer
+from serving.routes import Route
+
+if TYPE_CHECKING:
+    from serving.records import Records
+    from serving.records.label import Label
+
+log = logging.getLogger("aiprime.gateway")
+LIMIT = 64 << 20  # bytes of an upload
+_SHOWN = 20  # problems that an answer names
+
+
+class Labels:
+    """The labels' door of one gateway."""
+
+    def __init__(self, records: Records, journal: Journal, pointer: Pointer, completion: Completion) -> None:
+        self._records, self._journal, self._pointer, self._completion = records, journal, pointer, completion
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """`{"new", "same", "corrected"}`, and `left_out` where the sample kept no record of a prediction; Refusal names what is wrong."""
+        body = await read_body(request, LIMIT)
+        workload, rows = await asyncio.to_thread(
+            label_forms.rows, body, request.content_type, request.rel_url.query.get("workload")
+        )
+        route = self._pointer.routes.get(workload)
+        if route is None:
+            raise Refusal(404, f"no workload {workload[:100]!r}")
+        labels, left_out = await asyncio.to_thread(self._read, route, rows)
+        try:
+            done = await self._journal.run(lambda: self._records.label(labels))
+        except UserError as error:
+            raise Refusal(400, str(error)) from error
+        answer = {"new": done.new, "same": done.same, "corrected": done.corrected}
+        return web.Response(
+            text=json.dumps(answer | ({"left_out": left_out} if left_out else {})), content_type="application/json"
+        )
+
+    def _read(self, route: Route, rows: Sequence[Any]) -> tuple[list[Label], int]:
+        """The labels, and how many are about predictions that the sample left out; Refusal with every problem."""
+        checks = Checks(route.workload, self._completion.signature(route))
+        stated: list[tuple[int, Stated]] = []
+        problems: list[tuple[int, Wrong]] = []
+        for number, row in enumerate(rows):
+            try:
+                stated.append((number, checks.stated(row)))
+            except Wrong as wrong:
+                problems.append((number, wrong))
+        known = self._known({one.prediction_id for _, one in stated if one.prediction_id is not None})
+        labels, left_out = [], 0
+        for number, one in stated:
+            if one.prediction_id is not None and one.prediction_id not in known and not kept(one.prediction_id, route.sample):
+                left_out += 1
+                continue
+            try:
+                labels.append(checks.label(one, known))
+            except Wrong as wrong:
+                problems.append((number, wrong))
+        if problems:
+            raise _refusal(sorted(problems, key=lambda one: one[0]), len(rows))
+        return labels, left_out
+
+    def _known(self, ids: set[str]) -> dict[str, Known]:
+        return {one: Known(workload=workload, rows=rows) for one, (workload, rows) in self._records.sizes(ids).items()}
+
+
+def _refusal(problems: list[tuple[int, Wrong]], rows: int) -> Refusal:
+    number, first = next((one for one in problems if one[1].unknown), problems[0])
+    where = "" if rows == 1 else f"label {number}: "
+    more = f" ({len(problems)} of {rows} labels are wrong; nothing was kept)" if rows > 1 else ""
+    named = [{"index": n, "what": wrong.what, "next_step": wrong.next_step} for n, wrong in problems[:_SHOWN]]
+    return Refusal(404 if first.unknown else 400, f"{where}{first.what}; {first.next_step}{more}", more={"labels": named})

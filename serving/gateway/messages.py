@@ -1,0 +1,107 @@
+"""Clients' requests as they are sent on, and tries as clients see them: untouched but for what HTTP asks of a proxy, and the id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from serving.gateway import ids
+from serving.gateway.refusal import Refusal
+from serving.gateway.stamp import stamped
+from serving.gateway.tries import Asked, Try
+
+VERSION_HEADER = "x-aiprime-model-version"
+_BODY_S = 30  # a client that takes longer to send its request is not waited for
+# RFC 9110, 7.6.1: meant for one connection. The lengths and the host are written anew; Expect was answered by us.
+_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
+)
+_OWN_REQUEST = _HOP | {b"host", b"content-length", b"expect"}
+_OWN_RESPONSE = _HOP | {b"content-length", b"date", b"server"}
+_JSON_LENGTH = b"inference-header-content-length"  # of the protocol's binary extension
+
+
+async def read(request: web.BaseRequest, line: str, protocol: str | None, limit: int) -> Asked:
+    """The request, whole; Refusal where it is longer than `limit` bytes or takes too long to come."""
+    body = await read_body(request, limit)
+    headers, json_length = _forwarded(request.raw_headers)
+    return Asked(line=line, protocol=protocol, body=body, headers=headers, json_length=json_length)
+
+
+async def read_body(request: web.BaseRequest, limit: int) -> bytes:
+    """The whole body; Refusal where it is longer than `limit` bytes or takes too long to come."""
+    if (request.content_length or 0) > limit:
+        raise Refusal(413, f"the body is larger than {limit >> 20} MB")
+    if request.content.is_eof() and request.content_length is not None:
+        return await request.content.read()
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(_BODY_S):
+            while part := await request.content.readany():
+                size += len(part)
+                if size > limit:
+                    raise Refusal(413, f"the body is larger than {limit >> 20} MB")
+                parts.append(part)
+    except TimeoutError:
+        raise Refusal(408, f"the body did not arrive within {_BODY_S} s") from None
+    return b"".join(parts)
+
+
+def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], str | None]:
+    """What goes on, and the length of a binary request's JSON."""
+    kept, named, json_length = [], set(), None
+    for header in headers:
+        lower = header[0].lower()
+        if lower not in _OWN_REQUEST:
+            kept.append(header)
+            if lower == _JSON_LENGTH:
+                json_length = header[1].decode("latin-1")
+        elif lower == b"connection":
+            named |= {word.strip() for word in header[1].lower().split(b",")}
+    return [one for one in kept if one[0].lower() not in named] if named else kept, json_length
+
+
+def written(tried: Try, protocol: str | None = None, prediction_id: str | None = None) -> web.Response:
+    """The try as its client sees it; an inference's (of `protocol`) carries its id."""
+    if tried.answer is None:
+        response = _unanswered(tried).response()
+        if prediction_id is not None:
+            response.headers[ids.HEADER] = prediction_id
+        return response
+    status, found, body = tried.answer
+    headers: CIMultiDict[str] = CIMultiDict(tried.sent.notes)
+    headers[VERSION_HEADER] = tried.route.version or ""
+    if prediction_id is not None:
+        headers[ids.HEADER] = prediction_id
+    json_length = None
+    for name, value in found:
+        lower = name.lower()
+        if lower == _JSON_LENGTH:
+            json_length = value
+        elif lower not in _OWN_RESPONSE:
+            headers.add(name.decode("latin-1"), value.decode("latin-1"))
+    if prediction_id is not None and protocol is not None and status == 200:
+        body, json_length = _stamped(body, json_length, protocol, prediction_id)
+    if json_length is not None:
+        headers["Inference-Header-Content-Length"] = json_length.decode("latin-1")
+    return web.Response(status=status, headers=headers, body=body)
+
+
+def _stamped(body: bytes, json_length: bytes | None, protocol: str, prediction_id: str) -> tuple[bytes, bytes | None]:
+    """The body with its id, and the length of its JSON where raw tensors follow that."""
+    if json_length is None:
+        return stamped(body, protocol, prediction_id), None
+    if not json_length.isdigit():
+        return body, json_length
+    head = stamped(body[: int(json_length)], protocol, prediction_id)
+    return head + body[int(json_length) :], b"%d" % len(head)
+
+
+def _unanswered(tried: Try) -> Refusal:
+    workload = tried.route.workload
+    if tried.lost:
+        return Refusal(503, f"{workload}: the model server does not answer", retry_after_s=1)
+    return Refusal(504, f"{workload}: the model server took longer than {tried.route.timeout_s} s")
