@@ -1,11 +1,11 @@
-"""The endpoint: the version that passed the gate, released; a refused one leaves the champion serving."""
+"""The endpoint: the version that passed the gate, on its way to serve; a refused one leaves the champion serving."""
 
 import logging
 from typing import Any
 
 import dagster as dg
 
-from assets import gate, stage_asset
+from assets import gate, rollout, stage_asset
 from assets.platform import Platform
 from assets.registration import register
 from assets.spec import Spec
@@ -36,32 +36,34 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
 
 
 def release(spec: Spec, platform: Platform) -> dict[str, Any]:
-    """Make the registered version the champion where the gate passed it, and serving equal to the ledger.
+    """Let the registered version on its way where the gate passed it, and make serving equal to the ledger.
 
-    The new server is ready before the pointer moves; the old one is drained before it ends. UserError where the first version
-    was refused and there is nothing to serve.
+    It is the champion at once where there is none, or nothing to try it on; else the champion serves on and the version is exposed at
+    the first step of its rollout. UserError where the first version was refused and there is nothing to serve.
     """
-    ledger, target = platform.ledger, platform.deployment()
+    ledger = platform.ledger
     champion = ledger.champion(spec.name)
     judged = gate.judge(spec, platform)
     registered = register(spec, platform, judged)
     publish(spec, platform, judged, champion.version if champion else None)
-    if judged.passed and (champion is None or champion.version != registered.version):
-        target.release(spec.name, registered.version, expected=champion.version if champion else None, reason=judged.sentence)
-        _mirror(spec, platform, registered.version)
+    became = "refused by the gate"
+    if judged.passed:
+        became = rollout.offer(spec, platform, registered, judged.sentence)
     elif champion is None:
         raise UserError(
             f"{spec.name}: version {registered.version} was {judged.sentence}",
             next_step="there is no champion to serve: improve the data or the model, or the rules under `promote:`, and run again",
         )
     else:
-        target.reconcile()
+        platform.deployment().serve(spec.name)
     now = ledger.champion(spec.name)
     url = f"{platform.places.service('gateway') or '(aiprime up starts the gateway)'}/v1/models/{spec.name}:predict"
     return {
         "version": now.version if now else "",
         "champion since": now.at if now else "",
+        "newest version": registered.version,
         "verdict of the newest": judged.sentence,
+        "rollout of the newest": became,
         "endpoint": dg.MetadataValue.url(url),
     }
 
@@ -77,11 +79,3 @@ def publish(spec: Spec, platform: Platform, judged: gate.Judged, champion: str |
             log.warning("%s: the online store stays as it is: the champion reads %s", spec.name, ", ".join(sorted(lacking)))
             return
     features.publish(spec.name, places.store(spec.name) / "features", places.home)
-
-
-def _mirror(spec: Spec, platform: Platform, version: str) -> None:
-    """MLflow's alias follows the ledger; where it cannot, the release stands and the next one mends it."""
-    try:
-        platform.tracking().alias(spec.name, "champion", version)
-    except Exception as error:  # noqa: BLE001  (a mirror must not undo a release)
-        log.warning("MLflow's alias could not follow the ledger: %s", error)

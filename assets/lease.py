@@ -6,6 +6,8 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from data.errors import UserError
@@ -53,6 +55,19 @@ def busy(home: Path, workload: str) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+@contextmanager
+def within(home: Path, workload: str, run_id: str) -> Iterator[None]:
+    """The lease for as long as the block; where this process has it already, its run goes on having it. Busy as `hold`."""
+    mine = (home, workload) not in _held
+    if mine:
+        hold(home, workload, run_id)
+    try:
+        yield
+    finally:
+        if mine:
+            release(home, workload)
 
 
 def release(home: Path, workload: str) -> None:

@@ -22,6 +22,11 @@ app = typer.Typer(
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 Name = Annotated[str, typer.Argument(help="The workload's name; `aiprime workloads` lists them.")]
+Version = Annotated[str | None, typer.Argument(help="A registered version; `aiprime release list` shows them.")]
+Reason = Annotated[str, typer.Option(help="Why; it stays on record.")]
+
+release = typer.Typer(no_args_is_help=True, help="Which version serves: look, promote, go back, pause, approve.")
+app.add_typer(release, name="release")
 
 
 def main() -> None:
@@ -187,6 +192,67 @@ def gc(
     from orchestration import housekeeping
 
     print(housekeeping.gc(_places(), keep))
+
+
+@release.command("list")
+def release_list(
+    workload: Annotated[str | None, typer.Argument(help="One workload; else all.")] = None, as_json: Json = False
+) -> None:
+    """The versions with the gate's verdict and their state: champion, previous, challenger and its step, held, refused."""
+    from orchestration import releasing
+
+    _print(as_json, releasing.versions(_places(), workload), releasing.versions_text)
+
+
+@release.command()
+def promote(
+    workload: Name,
+    reason: Reason,
+    version: Version = None,
+    override: Annotated[bool, typer.Option("--override", help="Also where the gate refused it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a version the champion now; without VERSION the challenger, past the rest of its rollout."""
+    from orchestration import releasing
+
+    done = releasing.promote(_places(), workload, version, reason, override)
+    _print(as_json, vars(done) if as_json else done, releasing.done_text)
+
+
+@release.command()
+def rollback(workload: Name, reason: Reason, version: Version = None, as_json: Json = False) -> None:
+    """Take the challenger out; where there is none (or the champion is named), go back to the version before. What is left is held."""
+    from orchestration import releasing
+
+    done = releasing.rollback(_places(), workload, version, reason)
+    _print(as_json, vars(done) if as_json else done, releasing.done_text)
+
+
+@release.command()
+def pause(workload: Name, reason: Reason, as_json: Json = False) -> None:
+    """Let nothing be exposed, advanced or promoted by itself; a bad challenger still goes back."""
+    from orchestration import releasing
+
+    done = releasing.change(_places(), "paused", workload, None, reason)
+    _print(as_json, vars(done) if as_json else done, releasing.done_text)
+
+
+@release.command()
+def resume(workload: Name, reason: Reason, as_json: Json = False) -> None:
+    """Let the loop go on."""
+    from orchestration import releasing
+
+    done = releasing.change(_places(), "resumed", workload, None, reason)
+    _print(as_json, vars(done) if as_json else done, releasing.done_text)
+
+
+@release.command()
+def approve(workload: Name, reason: Reason, version: Version = None, as_json: Json = False) -> None:
+    """Let the challenger take all of the traffic once its last step is passed (where the YAML waits for a person)."""
+    from orchestration import releasing
+
+    done = releasing.change(_places(), "approved", workload, version, reason)
+    _print(as_json, vars(done) if as_json else done, releasing.done_text)
 
 
 @app.command()

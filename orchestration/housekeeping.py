@@ -73,7 +73,7 @@ def _take_out(defs: Path, *, folder_too: bool = True) -> None:
 
 
 def gc(places: Places, keep: int) -> str:
-    """Delete the files of old versions: all but the newest `keep`, the champion and the one before it; then DVC's unreferenced cache.
+    """Delete the files of old versions: all but the newest `keep`, what serves and the one before it; then DVC's unreferenced cache.
 
     A workload that is being run keeps its versions this time. UserError where the current data cannot be pushed: the cache stays.
     """
@@ -106,8 +106,11 @@ def gc(places: Places, keep: int) -> str:
 def _delete_old(places: Places, folder: Path, keep: int) -> list[int]:
     """Delete the workload's versions that nobody may go back to; which those were."""
     versions = sorted((int(one.name) for one in folder.iterdir() if one.is_dir() and one.name.isdigit()), reverse=True)
-    promoted = Ledger.at(places.home).history(folder.name, "promoted")[-2:]
-    old = sorted(set(versions[keep:]) - {int(decision.version) for decision in promoted})
+    ledger = Ledger.at(places.home)
+    release = ledger.release(folder.name)
+    needed = {release.champion, release.previous, release.challenger}
+    needed |= {decision.version for decision in ledger.history(folder.name, "promoted")[-2:]}
+    old = [version for version in sorted(versions[keep:]) if str(version) not in needed]
     for version in old:
         shutil.rmtree(folder / str(version))
         (folder / f"{version}.yaml").unlink(missing_ok=True)

@@ -103,17 +103,25 @@ class LocalTarget:
         return self._switch(workload, str(version), record)
 
     def advance(
-        self, workload: str, section: RolloutSection, *, expected: int, after: int, reason: str, actor: str = "aiprime"
+        self,
+        workload: str,
+        section: RolloutSection,
+        *,
+        expected: int,
+        after: int,
+        reason: str,
+        actor: str = "aiprime",
+        payload: Mapping[str, Any] | None = None,
     ) -> Decision:
         """Take the challenger to its next step, begun at the records' sequence number `after`; past the last it is the champion."""
         release = self._ledger.release(workload)
         if release.challenger is None:
             raise UserError(f"{workload}: no rollout is under way", next_step="aiprime release list shows what serves")
         at = section.exposure(release.step + 1, after)
+        named = {"reason": reason, "actor": actor, "payload": payload}
         if at is not None:
-            return self.expose(workload, release.challenger, at, expected=expected, reason=reason, actor=actor)
-        named = {"expected": release.champion, "reason": reason, "actor": actor, "fence": expected}
-        return self.release(workload, release.challenger, **named)
+            return self.expose(workload, release.challenger, at, expected=expected, **named)
+        return self.release(workload, release.challenger, expected=release.champion, fence=expected, **named)
 
     def roll_back(
         self,

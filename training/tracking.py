@@ -220,6 +220,15 @@ class Tracking:
         """Point an alias at a version: a mirror of the ledger for people who look at MLflow."""
         self.client.set_registered_model_alias(workload, name, version)
 
+    def aliases(self, workload: str) -> Mapping[str, str]:
+        """The workload's aliases and the version that each points at; empty where it has none."""
+        found = self.client.search_registered_models(f"name = '{workload}'")
+        return dict(found[0].aliases) if found else {}
+
+    def drop_alias(self, workload: str, name: str) -> None:
+        """Take an alias away."""
+        self.client.delete_registered_model_alias(workload, name)
+
     def tag_version(self, workload: str, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a registered version."""
         client = self.client
