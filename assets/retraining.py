@@ -100,7 +100,10 @@ def record(ledger: Ledger, spec: Spec, tags: Mapping[str, str], *, by_person: bo
     """The ledger's `retrain` record of a request, before its run starts. `tags` are the request's."""
     asked = json.loads(tags[TAG])
     payload = {"state": "running", "reason": asked.get("reason", ""), "cutoff": asked, "by_person": by_person}
-    return ledger.record("retrain", spec.name, "", payload, actor=actor)
+    key = (
+        None if by_person else f"retrain:{spec.name}:{asked.get('sequence')}"
+    )  # a window asks for one, however many look at it
+    return ledger.record("retrain", spec.name, "", payload, actor=actor, key=key)
 
 
 def ended(ledger: Ledger, asked: Decision, places: Places, run_id: str, *, failed: str | None) -> Decision:

@@ -25,6 +25,7 @@ from data.section import Duration, Section, seconds
 
 MONTH_S = 30 * 86_400
 Signal = Literal["quality", "estimate", "drift"]
+State = Literal["running", "passed", "refused", "failed", "rolled back"]
 
 
 class RetrainSection(Section):
@@ -66,7 +67,7 @@ class Attempt:
     """One retrain that was asked for."""
 
     at: float  # event time of the window that asked
-    state: Literal["running", "passed", "refused", "failed", "rolled back"]
+    state: State
     cpu_s: float = 0.0
     by_person: bool = False
 

@@ -51,7 +51,8 @@ class Scenario:
         known = self.truths["known"]
         rows = self.truths.iloc[known.searchsorted(begin) : known.searchsorted(end)]
         return [
-            {"time": time.isoformat().replace("+00:00", "Z"), "value": value} | ({"entity": entity} if entity is not None else {})
+            {"time": time.isoformat().replace("+00:00", "Z"), "value": value}
+            | ({"entity": entity} if entity is not None else {})
             for entity, time, value in zip(rows["entity"], rows["time"], rows["value"], strict=True)
         ]
 

@@ -1,0 +1,118 @@
+"""One turn of the loop for one workload: judge the rollout, close the windows that are due, and decide whether to retrain.
+
+Everything that is decided is a record. The retrain itself is a run of the workload's `retrain` job: whoever turns the loop (Dagster's
+sensor, a replay) starts it. Knows no Dagster.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from assets import alerts, lease, monitoring, retraining, rollout
+from assets.platform import Platform
+from assets.spec import Spec
+from assets.trigger import Answer, Attempt, State, decide
+from assets.windows import Window, length_s, read
+from serving.ledger import Decision, Ledger
+
+log = logging.getLogger("aiprime.loop")
+_STARTING_S = 300  # between the request of a retrain and the lease of its run
+_MOST = 1000  # windows of one turn: a backlog is worked off in several
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What one turn did: the windows it closed, the rollout's news, and the retrain to start (its record), if any."""
+
+    windows: tuple[Window, ...]
+    rollout: str
+    retrain: Decision | None = None
+    answer: Answer | None = None
+
+
+def turn(spec: Spec, platform: Platform) -> Turn:
+    """One turn. Safe to call at any time and from several processes: each record is made once."""
+    said = rollout.tick(spec, platform)
+    windows: list[Window] = []
+    asked: Decision | None = None
+    answer: Answer | None = None
+    while asked is None and len(windows) < _MOST and (window := monitoring.look(spec, platform)) is not None:
+        windows.append(window)
+        answer = _answer(spec, platform.ledger, platform)
+        asked = _act(spec, platform, window, answer)
+    return Turn(windows=tuple(windows), rollout=said, retrain=asked, answer=answer)
+
+
+def attempts(spec: Spec, platform: Platform) -> list[Attempt]:
+    """The retrains that were asked for, with how each ended, oldest first."""
+    ledger = platform.ledger
+    records = ledger.history(spec.name, "retrain")
+    ends = {one.payload["of"]: one for one in records if "of" in one.payload}
+    rolled_back = {one.version for one in ledger.history(spec.name, "rolled_back")}
+    seen = {one.sequence: read(one) for one in ledger.history(spec.name, "window")}
+    found = []
+    for one in records:
+        if "of" in one.payload:
+            continue
+        cutoff, end = one.payload["cutoff"], ends.get(one.sequence)
+        window = seen.get(cutoff.get("sequence") or 0)
+        at = window.end if window else datetime.fromisoformat(cutoff["until"]).timestamp()
+        state: State = _running(spec, platform, one) if end is None else end.payload["state"]
+        if end is not None and state == "passed" and end.version in rolled_back:
+            state = "rolled back"
+        cpu_s = float(end.payload.get("cpu_s") or 0.0) if end else 0.0
+        found.append(Attempt(at=at, state=state, cpu_s=cpu_s, by_person=bool(one.payload.get("by_person"))))
+    return found
+
+
+def _running(spec: Spec, platform: Platform, asked: Decision) -> State:
+    """A request without an end: running while its run is starting or holds the lease, else it died on the way."""
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(asked.at)).total_seconds()
+    return "running" if age_s < _STARTING_S or lease.busy(platform.places.home, spec.name) else "failed"
+
+
+def _answer(spec: Spec, ledger: Ledger, platform: Platform) -> Answer:
+    windows = [read(one) for one in ledger.history(spec.name, "window")]
+    champion = ledger.champion(spec.name)
+    span = length_s(spec.monitor, spec.data, spec.features)
+    latest = windows[-1]
+    tried = attempts(spec, platform)
+    learnt = tried[-1].at if tried else float("-inf")
+    return decide(
+        spec.retrain,
+        [one.as_seen(since_last_retrain=one.labels_to > learnt and one.labels_to > one.labels_from) for one in windows],
+        tried,
+        champion=champion.version if champion else None,
+        window_s=span if span is not None else latest.end - latest.start,
+    )
+
+
+def _act(spec: Spec, platform: Platform, window: Window, answer: Answer) -> Decision | None:
+    """Put the decision on record; the `retrain` record where one is to be started."""
+    ledger = platform.ledger
+    inputs = {"window": answer.window, "reasons": list(answer.reasons), "used_cpu_s": round(answer.used_cpu_s, 1)}
+    if answer.call and not _called(ledger, spec.name, answer.call):
+        payload = inputs | {"said": answer.call}
+        ledger.record("called", spec.name, window.version, payload, actor="loop", key=f"called:{spec.name}:{answer.window}")
+        alerts.call(platform.places, spec.name, answer.call)
+    if not answer.fire:
+        if answer.alarm or answer.call:
+            key = f"declined:{spec.name}:{answer.window}"
+            ledger.record("declined", spec.name, window.version, inputs, actor="loop", key=key)
+        return None
+    until = datetime.fromtimestamp(window.labels_to, UTC)
+    reason = f"window {answer.window}: {'; '.join(answer.reasons)}"
+    tags = retraining.request(spec, platform, until=until, reason=reason, window_sequence=answer.window)
+    asked = retraining.record(ledger, spec, tags, by_person=False, actor="loop")
+    log.info("%s: retrain asked for: %s", spec.name, reason)
+    return asked
+
+
+def _called(ledger: Ledger, workload: str, said: str) -> bool:
+    """Whether a person was told of the same kind of thing since the last retrain: one call per episode, not one per window."""
+    calls, retrains = ledger.history(workload, "called"), ledger.history(workload, "retrain")
+    if not calls or (retrains and retrains[-1].sequence > calls[-1].sequence):
+        return False
+    return calls[-1].payload["said"].partition(":")[0] == said.partition(":")[0]
