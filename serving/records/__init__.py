@@ -2,7 +2,20 @@
 
 from serving.chain import Broken
 from serving.records.label import Label, Labelled, by_id, by_time
+from serving.records.outcomes import Agreement, Traffic, Watermark
 from serving.records.prediction import Prediction, Role
 from serving.records.store import Records
 
-__all__ = ["Broken", "Label", "Labelled", "Prediction", "Records", "Role", "by_id", "by_time"]
+__all__ = [
+    "Agreement",
+    "Broken",
+    "Label",
+    "Labelled",
+    "Prediction",
+    "Records",
+    "Role",
+    "Traffic",
+    "Watermark",
+    "by_id",
+    "by_time",
+]

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -20,15 +20,19 @@ from typing import TYPE_CHECKING, TypeVar
 from data.files import write_json
 from serving.chain import Broken
 from serving.database import explained, opened
+from serving.records import absorbing, outcomes, reading
 from serving.records import label as labels_
-from serving.records import reading
 from serving.records.appending import Appender
 from serving.records.label import Label, Labelled
+from serving.records.outcomes import Agreement, Traffic, Watermark, Window
 from serving.records.prediction import GENESIS, Prediction, Role
 from serving.records.tables import CHAINS, DERIVED, tables
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import sqlalchemy as sa
+
+    from training.signature import Signature
 
 _WHAT = "the store of predictions"
 _LABELS = 500  # in one transaction: a long list must not hold up the predictions
@@ -104,6 +108,51 @@ class Records:
         with self._reading() as connection:
             return reading.newest(connection, workload)
 
+    def absorb(self, signature: Signature, sole_entity: str | None = None) -> int:
+        """Read new predictions of `signature.workload`, and new labels, into the outcomes; the number of predictions read.
+
+        `sole_entity` is the workload's only entity, where it has one only. What cannot be parsed is logged and counted, never fatal.
+        """
+        with explained(self._url, _WHAT):
+            return absorbing.absorb(self._engine.begin, signature, sole_entity)
+
+    def outcomes(
+        self,
+        workload: str,
+        *,
+        since: int | None,
+        until: int | None,
+        roles: Collection[Role] | None,
+        versions: Collection[str] | None = None,
+        labelled: bool | None = None,
+        after: int = 0,
+    ) -> pa.Table:
+        """One row per predicted quantity that was absorbed, with its newest truth (null: not known); by target time, [since, until).
+
+        Columns: sequence, row, horizon (null: none), entity, time and target_time (seconds since 1970), version, role, at; then
+        prediction, low, high (the 0.1 and 0.9 quantiles), truth, or for classes label, confidence, truth, p_true.
+        """
+        window = Window(since=since, until=until, roles=roles, versions=versions, labelled=labelled, after=after)
+        self._settle(workload)
+        with self._reading() as connection:
+            return outcomes.table(connection, workload, window)
+
+    def watermark(self, workload: str, *, since: int | None = None) -> Watermark:
+        """How far truth is known of what was absorbed; `since` (a target time) bounds what is counted."""
+        self._settle(workload)
+        with self._reading() as connection:
+            return outcomes.watermark(connection, workload, since)
+
+    def traffic(self, workload: str, *, after: int) -> dict[tuple[str, Role], Traffic]:
+        """By version and role, requests, errors and latencies behind sequence number `after`."""
+        with self._reading() as connection:
+            return outcomes.traffic(connection, workload, after)
+
+    def agreement(self, workload: str, *, after: int, version: str | None = None, role: Role = "shadow") -> Agreement:
+        """A shadow's answers beside the champion's to the same requests, of what was absorbed."""
+        with self._reading() as connection:
+            return outcomes.agreement(connection, workload, after, version, role)
+
     def verify(self) -> Broken | None:
         """The first place where a chain does not hold, or None: edited, deleted, inserted, reordered, cut off."""
         from sqlalchemy.exc import DatabaseError
@@ -134,6 +183,10 @@ class Records:
                 raise
             self._note(appender)
             return done
+
+    def _settle(self, workload: str) -> None:
+        with explained(self._url, _WHAT):
+            absorbing.settle(self._engine.begin, workload)
 
     def _own_appender(self) -> Appender:
         if self._appender is not None and self._appender.process != os.getpid():
