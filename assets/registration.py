@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import gate, stage_asset
+from assets import gate, stage_asset, yardstick
 from assets.platform import Platform
 from assets.provenance import tags
 from assets.spec import Spec
@@ -160,11 +160,12 @@ def _safe(name: str) -> str:
 
 
 def _place(spec: Spec, places: Places, version: str, digest: str) -> None:
-    """The version's files and its manifest where they are served from; made where they are missing."""
+    """The version's files, its manifest, and what it is watched by; made where they are missing."""
     copy = _copy(places.store(spec.name) / "model", places.models(spec.name, version), digest)
     if not copy.with_suffix(".yaml").is_file():
         manifest = manifests.render(spec.name, version, copy, digest, spec.serve)
         write_atomically(copy.with_suffix(".yaml"), manifests.text(manifest))
+    yardstick.make(spec, places, version)
 
 
 def _copy(source: Path, target: Path, digest: str) -> Path:
