@@ -1,0 +1,169 @@
+"""A retrain's request, from its tag to its record."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from assets import cost, retraining
+from assets.spec import Spec, read
+from data import cutoff
+from data.cutoff import Cutoff
+from data.errors import UserError
+from data.files import tree_digest
+from data.places import Places
+from serving.ledger import Ledger
+from tests.conftest import ROOT
+
+DAY = timedelta(days=1)
+WEEK = timedelta(weeks=1)
+
+
+def at(year: int, month: int = 1) -> datetime:
+    return datetime(year, month, 1, tzinfo=UTC)
+
+
+@dataclass
+class Here:
+    """The part of a platform that a request asks."""
+
+    places: Places
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.places.home / "ledger.db")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    return Here(Places(root=tmp_path, home=tmp_path / "home"))
+
+
+def spec(**changed: object) -> Spec:
+    """co2 as it ships, with other sections where they are given."""
+    found = read(ROOT / "orchestration" / "workloads" / "co2" / "defs.yaml")
+    return Spec.model_validate(yaml.safe_load(found.model_dump_json()) | changed)
+
+
+def asked(here: Here, **how: object) -> Cutoff:
+    given = {"until": at(1991), "window": 104 * WEEK, "reason": "it aged"} | how
+    return Cutoff.model_validate_json(retraining.request(spec(), here, **given)[retraining.TAG])  # pyright: ignore[reportArgumentType]
+
+
+def promoted(here: Here, *versions: str) -> None:
+    for version in versions:
+        champion = here.ledger.champion("co2")
+        here.ledger.promote("co2", version, expected=champion.version if champion else None, reason="better")
+
+
+def registered(here: Here, version: str, window: tuple[datetime, datetime] | None) -> None:
+    gate_window = [one.isoformat() for one in window] if window else None
+    payload = {"gate_window": gate_window, "model_digest": version, "passed": True}
+    here.ledger.record("registered", "co2", version, payload)
+
+
+def test_a_request_is_a_tag_that_says_everything(here: Here):
+    """Watermark, window, reason and the window's record travel in one tag of the run."""
+    wanted = Cutoff(until=at(1991), window_s=104 * 604_800, reason="it aged", sequence=7)
+    assert asked(here, window_sequence=7) == wanted
+    assert asked(here, window=100).window_rows == 100
+
+
+@pytest.mark.parametrize(("how", "said"), [({"reason": "  "}, "needs a reason"), ({"window": 48 * WEEK}, "holds no example")])
+def test_a_request_that_cannot_work_is_refused(here: Here, how: dict[str, object], said: str):
+    """No reason, or a window that is shorter than the horizons are apart, is said before anything runs."""
+    with pytest.raises(UserError, match=said):
+        asked(here, **how)
+
+
+def test_the_window_is_the_share_that_the_yaml_states(here: Here):
+    """Without a window it is `retrain.holdout` of the time from the first row, and what the horizons are apart beside it."""
+    with pytest.raises(UserError, match="never trained"):
+        asked(here, window=None)
+    import pandas as pd
+
+    store = here.places.store("co2")
+    store.mkdir(parents=True)
+    week = pd.date_range(at(1971), periods=3, freq="7D")
+    pd.DataFrame({"week": week, "co2": 1.0, "station": "a"}).to_parquet(store / "dataset.parquet")
+    share = spec().retrain.holdout
+    found = retraining.default_window(spec(), here.places, at(1991))
+    assert found == (at(1991) - at(1971)) * share + 48 * WEEK
+
+
+def test_the_frozen_holdout_follows_the_promotions(here: Here):
+    """It is the oldest part of the first promoted gate window, until four more promotions renew it; a return to an older version,
+    and a version that was judged before there were windows, are none."""
+    assert retraining.frozen(spec(), here.ledger) is None
+    for number in range(6):
+        registered(here, str(number), (at(1980 + 2 * number), at(1984 + 2 * number)) if number else None)
+    promoted(here, "0")
+    assert retraining.frozen(spec(), here.ledger) is None
+    promoted(here, "1")
+    first = retraining.frozen(spec(), here.ledger)
+    assert first is not None
+    assert first[0] == at(1982)
+    assert at(1983) < first[1] < at(1984)  # 48 weeks, and a quarter of what is left of four years
+    promoted(here, "2", "1", "2", "3", "4")
+    assert retraining.frozen(spec(), here.ledger) == first
+    assert asked(here).frozen == first
+    promoted(here, "5")
+    renewed = retraining.frozen(spec(), here.ledger)
+    assert renewed is not None
+    assert renewed[0] == at(1990)
+    assert retraining.frozen(spec(promote={"frozen_for": 0}), here.ledger) is None
+
+
+def test_a_run_with_the_tag_sets_the_cutoff_and_one_without_leaves_it(here: Here):
+    """The tag is made true at the start of the run; a later run without it honours what is there."""
+    assert retraining.apply(spec(), here.places, "run", {}) is None
+    tags = retraining.request(spec(), here, until=at(1991), window=104 * WEEK, reason="it aged")  # pyright: ignore[reportArgumentType]
+    wanted = retraining.apply(spec(), here.places, "run", tags)
+    assert wanted == cutoff.read(here.places, "co2")
+    written = cutoff.file(here.places, "co2").stat().st_mtime_ns
+    assert retraining.apply(spec(), here.places, "again", tags) == wanted
+    assert retraining.apply(spec(), here.places, "plain", {}) == wanted
+    assert cutoff.file(here.places, "co2").stat().st_mtime_ns == written
+
+
+def test_the_cost_of_a_run_is_counted(here: Here):
+    """CPU of this process and of its ended children counts, from the start of the run; another run has none."""
+    assert cost.cpu_seconds(here.places, "co2", "run") is None
+    cost.count(here.places, "co2", "run")
+    assert cost.cpu_seconds(here.places, "co2", "run") is None
+    cost.begin(here.places, "co2", "run")
+    before = sum(os.times()[:4])
+    subprocess.run([sys.executable, "-c", "sum(i * i for i in range(3_000_000))"], check=True)
+    spent = sum(os.times()[:4]) - before
+    cost.count(here.places, "co2", "run")
+    found = cost.cpu_seconds(here.places, "co2", "run")
+    assert found is not None
+    assert found == pytest.approx(spent, abs=0.1)
+    assert found > 0.1
+
+
+@pytest.mark.parametrize(
+    ("failed", "passed", "state"), [(None, True, "passed"), (None, False, "refused"), ("model", True, "failed")]
+)
+def test_a_retrain_is_on_record_from_its_request_to_its_end(here: Here, failed: str | None, passed: bool, state: str):
+    """The request is recorded with reason and cutoff before it runs, its end once, with state, version and cost."""
+    tags = retraining.request(spec(), here, until=at(1991), window=104 * WEEK, reason="it aged")  # pyright: ignore[reportArgumentType]
+    begun = retraining.record(here.ledger, spec(), tags, by_person=True, actor="ann")
+    assert (begun.kind, begun.actor, begun.payload["reason"]) == ("retrain", "ann", "it aged")
+    assert begun.payload["cutoff"] == json.loads(tags[retraining.TAG])
+    model = here.places.store("co2") / "model"
+    model.mkdir(parents=True)
+    (model / "model.json").write_text("{}")
+    here.ledger.record("registered", "co2", "3", {"model_digest": tree_digest(model), "passed": passed})
+    cost.begin(here.places, "co2", "run")
+    ends = [retraining.ended(here.ledger, begun, here.places, "run", failed=failed) for _ in range(2)]
+    assert ends[0] == ends[1]
+    told = ends[0].payload
+    assert (told["of"], told["state"], ends[0].version) == (begun.sequence, state, "" if failed else "3")
+    assert told["cpu_s"] == 0.0
