@@ -8,7 +8,15 @@ import pytest
 from data.errors import UserError
 from data.schema import ROW_ID, SPLIT, TARGET, TIME, Column, TableSchema
 from tests.training import exported
-from training.evaluate import compare_with_baseline, compare_with_champion, evaluate, losses_of, read_losses
+from training.evaluate import (
+    compare_on_frozen,
+    compare_with_baseline,
+    compare_with_champion,
+    evaluate,
+    losses_of,
+    read_losses,
+)
+from training.holdout import gate_window
 from training.promote import PromoteSection
 
 X = Column(name="x", kind="number")
@@ -240,3 +248,31 @@ def test_a_hundred_thousand_rows_are_quick(tmp_path):
     evaluate(exported.regression(tmp_path / "m"), table, schema, RULES, tmp_path / "out", pictures=False)
     assert time.perf_counter() - started < 10
     assert len(pd.read_parquet(tmp_path / "out" / "predictions.parquet")) == 10_000
+
+
+def test_frozen_rows_are_scored_apart(tmp_path):
+    """Frozen rows change no score of the holdout; they have a window of their own, and the comparison on them is of them alone."""
+    table, schema = series()
+    good, bad = exported.forecast(tmp_path / "m", (4, 52)), exported.forecast(tmp_path / "bad", (4, 52), bias=3.0)
+    plain = evaluate(good, table, schema, RULES, tmp_path / "plain", pictures=False).tree
+    table.loc[table.index[50:80], SPLIT] = "frozen"
+    tree = evaluate(good, table, schema, RULES, tmp_path / "out", pictures=False).tree
+    assert {name: value for name, value in tree.items() if name != "frozen"} == plain
+    assert tree["frozen"]["rows"] == 30
+    ours, theirs = losses_of(good, table, schema, "frozen"), losses_of(bad, table, schema, "frozen")
+    found = compare_on_frozen(ours, theirs, table, schema, RULES)
+    assert (found.window, found.n, found.candidate) == (
+        "frozen",
+        30,
+        pytest.approx(tree["frozen"]["candidate"]["mae"], rel=1e-5),
+    )
+    assert found.high < 0
+
+
+def test_the_gate_window_spans_the_truth_of_the_holdout():
+    """From the first truth of the first held-out row to the end of the last truth of the last; none without time."""
+    table, schema = series()
+    held = table.loc[table[SPLIT] == "holdout", TIME]
+    hour = pd.Timedelta(hours=1)
+    assert gate_window(table, schema) == (held.min() + 4 * hour, held.max() + 53 * hour)
+    assert gate_window(*numbers()) is None

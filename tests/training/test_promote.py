@@ -1,4 +1,5 @@
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from data.errors import UserError
-from training.promote import Comparison, PromoteSection, baselines_of, decide, metric_of, overrule
+from training.promote import Comparison, PromoteSection, baselines_of, decide, metric_of, next_frozen, overrule
 
 RULES = PromoteSection()
 losses = st.floats(0, 1e6, allow_nan=False, allow_infinity=False)
@@ -199,3 +200,53 @@ def test_defaults_follow_the_task():
         metric_of(PromoteSection(metric="accuracy"), "regression", series=False)
     with pytest.raises(UserError, match="persistence"):
         baselines_of(PromoteSection(baseline="persistence"), "regression", series=False)
+
+
+def test_the_frozen_rows_have_a_tolerance_of_their_own():
+    """On the frozen rows a point that is worse by more than `frozen_tolerance` refuses, whatever the newest rows say; below it passes."""
+    better = [compared(0.5, 1.0), compared(0.5, 1.0, window="newest")]
+    assert judged(GOOD, *better, compared(1.09, 1.0, window="frozen", width=9)).passed
+    verdict = judged(GOOD, *better, compared(1.11, 1.0, window="frozen", width=9))
+    assert not verdict.passed
+    assert verdict.reasons[0].startswith("it is worse than the champion by more than 10.0%: loss on frozen")
+    assert judged(GOOD, *better, compared(1.11, 1.0, window="frozen"), rules=PromoteSection(frozen_tolerance=0.2)).passed
+
+
+def test_the_frozen_rows_alone_are_no_comparison():
+    """A candidate that was compared on the frozen rows only is refused: the newest window is what it is for."""
+    assert not judged(GOOD, compared(0.5, 1.0, window="frozen")).passed
+
+
+gates = st.lists(st.none() | st.integers(0, 50).map(lambda day: (at(day), at(day + 40))), max_size=30)
+
+
+def at(day: int) -> datetime:
+    return datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=day)
+
+
+@given(gates, st.integers(1, 6), st.integers(0, 60))
+def test_the_frozen_window_is_part_of_a_promoted_one(gates, frozen_for, span):
+    """It lies in the gate window of a promotion that is at most `frozen_for` - 1 promotions old, begins with it, and holds an example."""
+    found = next_frozen(gates, frozen_for=frozen_for, span=timedelta(days=span))
+    known = [gate for gate in gates if gate is not None]
+    assert (found is None) == (not known)
+    if found is not None:
+        assert any(found[0] == start and found[1] <= end for start, end in known[-frozen_for:])
+        assert found[1] - found[0] >= min(timedelta(days=span), timedelta(days=40))
+
+
+@given(gates, st.integers(1, 6))
+def test_the_frozen_window_cannot_veto_for_ever(gates, frozen_for):
+    """It stays the same between renewals, and after `frozen_for` further promotions it is that promotion's."""
+    known = [gate for gate in gates if gate is not None]
+    found = [next_frozen(known[: n + 1], frozen_for=frozen_for) for n in range(len(known))]
+    for n in range(len(known)):
+        if n % frozen_for:
+            assert found[n] == found[n - 1]
+        else:
+            assert found[n] == (known[n][0], known[n][0] + timedelta(days=10))
+
+
+def test_no_frozen_window_is_kept_where_none_is_wanted():
+    """With `frozen_for: 0` nothing is kept."""
+    assert next_frozen([(at(0), at(40))], frozen_for=0) is None
