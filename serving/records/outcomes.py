@@ -44,7 +44,8 @@ class Watermark:
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """What one version answered in one role. An error is no answer or a status of 500 and more; latencies are of the others."""
+    """What one version answered in one role. An error is no answer, a status of 500 and more, and for a challenger and a shadow of 400;
+    latencies are of the others."""
 
     requests: int
     errors: int
@@ -73,7 +74,7 @@ def schema(of_task: str | None) -> pa.Schema:
     """The columns of `outcomes`: numbers for regression and forecasting (and where nothing was absorbed), classes else."""
     import pyarrow as pa
 
-    fields = {"sequence": pa.int64(), "row": pa.int32(), "horizon": pa.int32(), "entity": pa.string()}
+    fields = {"sequence": pa.int64(), "id": pa.binary(16), "row": pa.int32(), "horizon": pa.int32(), "entity": pa.string()}
     fields |= {"time": pa.int64(), "target_time": pa.int64(), "version": pa.string(), "role": pa.string(), "at": pa.float64()}
     if of_task == "classification":
         fields |= {"label": pa.string(), "confidence": pa.float64(), "truth": pa.string(), "p_true": pa.float64()}
@@ -110,7 +111,15 @@ def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[Any]:
 
     of, predictions, truths = tables().outcomes, tables().predictions, tables().truths
     answer = ("label", "confidence", "probabilities") if classes else ("prediction", "low", "high")
-    shared = (of.c.sequence, of.c.row, sa.func.nullif(of.c.horizon, 0), of.c.entity, of.c.time, of.c.target_time)
+    shared = (
+        of.c.sequence,
+        predictions.c.id,
+        of.c.row,
+        sa.func.nullif(of.c.horizon, 0),
+        of.c.entity,
+        of.c.time,
+        of.c.target_time,
+    )
     served = (predictions.c.version, predictions.c.role, predictions.c.at)
     chosen = (
         sa.select(*shared, *served, *(of.c[name] for name in answer), truths.c.name if classes else truths.c.number)
@@ -163,7 +172,9 @@ def traffic(connection: sa.Connection, workload: str, after: int) -> dict[tuple[
     of = tables().predictions.c
     kind = (of.version, of.role)
     mine = (of.workload == workload, of.sequence > after)
-    failed = sa.or_(of.status >= 500, of.status == 0)
+    # What is kept of a challenger or a shadow with a status of 400 was answered by the champion: it is no client's mistake.
+    refused = sa.and_(of.role != ROLES.index("champion"), of.status >= 400)
+    failed = sa.or_(of.status >= 500, of.status == 0, refused)
     counts = sa.select(*kind, sa.func.count(), sa.func.sum(sa.case((failed, 1), else_=0))).where(*mine).group_by(*kind)
     place = sa.func.row_number().over(partition_by=kind, order_by=of.latency_ms).label("place")
     total = sa.func.count().over(partition_by=kind).label("total")
