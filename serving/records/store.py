@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from data.files import write_json
 from serving.chain import Broken
@@ -23,6 +23,8 @@ from serving.database import explained, opened
 from serving.records import absorbing, outcomes, reading
 from serving.records import label as labels_
 from serving.records.appending import Appender
+from serving.records.bounds import Bounds, bounds
+from serving.records.erasing import Chosen, Erased, erase
 from serving.records.label import Label, Labelled
 from serving.records.outcomes import Agreement, Traffic, Watermark, Window
 from serving.records.prediction import GENESIS, Prediction, Role
@@ -129,7 +131,7 @@ class Records:
     ) -> pa.Table:
         """One row per predicted quantity that was absorbed, with its newest truth (null: not known); by target time, [since, until).
 
-        Columns: sequence, row, horizon (null: none), entity, time and target_time (seconds since 1970), version, role, at; then
+        Columns: sequence, id (16 bytes), row, horizon (null: none), entity, time and target_time (seconds since 1970), version, role, at; then
         prediction, low, high (the 0.1 and 0.9 quantiles), truth, or for classes label, confidence, truth, p_true.
         """
         window = Window(since=since, until=until, roles=roles, versions=versions, labelled=labelled, after=after)
@@ -152,6 +154,27 @@ class Records:
         """A shadow's answers beside the champion's to the same requests, of what was absorbed."""
         with self._reading() as connection:
             return outcomes.agreement(connection, workload, after, version, role)
+
+    def erase(self, workload: str, *, before: float | None = None, entity: Any = None, ids: Sequence[str] = ()) -> Erased:
+        """Delete the contents, outcomes and labels of predictions: all that is given must hold. Both chains still verify.
+
+        Records that it went: nothing. The caller does, as the ledger's decision "erased". ValueError where nothing is given.
+        """
+        chosen = Chosen.of(workload, before, entity, ids)
+        with explained(self._url, _WHAT):
+            return erase(self._reading, self._engine.begin, chosen)
+
+    def export(self, workload: str, folder: Path) -> list[Path]:
+        """Write predictions, labels and absorbed outcomes as Parquet files; their paths."""
+        from serving.records.exporting import export
+
+        self._settle(workload)
+        return export(self._reading, workload, folder)
+
+    def bounds(self, workload: str | None = None) -> Bounds:
+        """How much is kept: of one workload or of all; the bytes are always the whole store's."""
+        with self._reading() as connection:
+            return bounds(connection, workload)
 
     def verify(self) -> Broken | None:
         """The first place where a chain does not hold, or None: edited, deleted, inserted, reordered, cut off."""
