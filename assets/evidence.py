@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from assets import inputs
 from assets.spec import Spec
 from data.places import Places
 from serving.release import Release
@@ -20,15 +21,15 @@ from training.promote import Comparison, metric_of
 from training.signature import Signature
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
-    import pyarrow as pa
 
     from serving.records.prediction import Prediction, Role
     from serving.records.store import Records
 
 DAY_S = 86_400
 _WINDOW = "labelled requests"
-_SAME = ["id", "row", "horizon", "entity", "time", "target_time"]  # what names one predicted quantity, whoever predicts it
+_SAME = ["id", "row", "horizon"]  # one quantity, predicted by both
 _FAR = 1_000_000  # records that are looked back through for the last few of one workload
 
 
@@ -64,15 +65,11 @@ def gather(spec: Spec, places: Places, records: Records, release: Release) -> Ev
     """The evidence on the release's challenger: traffic since its step began, labelled pairs since its first."""
     seen = records.traffic(spec.name, after=release.after)
     role = "shadow" if release.shadow else "challenger"
-    agreement = None
-    if release.shadow:
-        found = records.agreement(spec.name, after=release.after)
-        agreement = found.share if found.pairs else None
     return Evidence(
         champion=seen.get((release.champion or "", "champion"), NoTraffic()),
         challenger=seen.get((release.challenger or "", role), NoTraffic()),
         losses=_losses(spec, places, records, release),
-        agreement=agreement,
+        agreement=_agreement(records, release) if release.shadow else None,
     )
 
 
@@ -93,13 +90,22 @@ def answered_lately(records: Records, workload: str, enough: int) -> int:
     return sum(one.at >= since for one in last(records, workload, enough))
 
 
+def _agreement(records: Records, release: Release) -> float | None:
+    """Equal labels' share; for numbers 1 less the mean difference in units of the champion's own interval. None where none was compared."""
+    found = records.agreement(release.workload, after=release.after, version=release.challenger)
+    if found.equal is not None:
+        return found.equal
+    return None if found.difference is None else max(0.0, 1 - found.difference)
+
+
 def _losses(spec: Spec, places: Places, records: Records, release: Release) -> Comparison | None:
     """Champion and challenger on the same labelled requests; None where the workload's requests get no labels.
 
     A rollout that never shadows has no two answers to one request: then the two arms' means are compared.
     """
     versions = [release.champion or "", release.challenger or ""]
-    records.absorb(Signature.read(places.models(spec.name, versions[0])))
+    signature = Signature.read(places.models(spec.name, versions[0]))
+    records.absorb(signature, inputs.sole_entity(places, spec, signature))
     if not records.watermark(spec.name).labelled:
         return None
     roles = ("champion", "challenger", "shadow")
@@ -108,7 +114,7 @@ def _losses(spec: Spec, places: Places, records: Records, release: Release) -> C
     )
     metric = metric_of(spec.promote, spec.task, series=bool(spec.features.horizons))
     rows = table.to_pandas()
-    rows["loss"] = losses(table, spec, metric)
+    rows["loss"] = losses(rows, spec, metric)
     sides = [rows[rows["version"] == version] for version in reversed(versions)]
     named = {"confidence": spec.rollout.confidence, "window": _WINDOW, "metric": "mae" if metric == "pinball" else metric}
     if "shadow" in spec.rollout.steps:
@@ -116,30 +122,25 @@ def _losses(spec: Spec, places: Places, records: Records, release: Release) -> C
     return _apart(*(side["loss"].dropna().tolist() for side in sides), **named)
 
 
-def losses(table: pa.Table, spec: Spec, metric: str) -> Any:
-    """The loss of each outcome, an array: absolute error for numbers, wrong or not for `accuracy`, else minus the log of the truth's
-    probability."""
+def losses(rows: pd.DataFrame, spec: Spec, metric: str) -> np.ndarray:
+    """The loss of each outcome: the absolute error of a number, right or wrong for `accuracy`, else minus the log of what the truth
+    was given."""
     import numpy as np
 
-    rows = table.to_pandas()
     if spec.task != "classification":
-        return (rows["prediction"].astype(float) - rows["truth"].astype(float)).abs().to_numpy()
+        return (rows["prediction"] - rows["truth"]).abs().to_numpy(dtype=float)
     if metric == "accuracy":
-        return (rows["label"].astype(str) != rows["truth"].astype(str)).to_numpy(dtype=float)
-    return -np.log(rows["probability"].to_numpy(dtype=float).clip(1e-15, 1.0))
+        return (rows["label"] != rows["truth"]).to_numpy(dtype=float)
+    return -np.log(rows["p_true"].to_numpy(dtype=float).clip(1e-15, 1.0))
 
 
 def _paired(candidate: pd.DataFrame, reference: pd.DataFrame, **named: Any) -> Comparison:
     """One pair for each request's row, the mean of its horizons where it has several, in the order of time."""
     from training.bootstrap import paired_bootstrap
 
-    keys = [name for name in _SAME if name in candidate.columns]
-    both = candidate.drop_duplicates(keys, keep="last").merge(
-        reference.drop_duplicates(keys, keep="last"), on=keys, suffixes=("_candidate", "_reference")
-    )
-    of_a_row = [name for name in keys if name not in {"horizon", "target_time"}]
-    pairs = both.groupby(of_a_row, dropna=False, sort=False)[["loss_candidate", "loss_reference", "target_time"]].mean()
-    pairs = pairs.sort_values("target_time", kind="stable")
+    both = candidate.merge(reference, on=_SAME, suffixes=("_candidate", "_reference"))
+    figures = both[["id", "row", "loss_candidate", "loss_reference", "target_time_candidate"]]
+    pairs = figures.groupby(["id", "row"], sort=False).mean().sort_values("target_time_candidate", kind="stable")
     return paired_bootstrap(
         pairs["loss_candidate"].to_numpy(dtype=float), pairs["loss_reference"].to_numpy(dtype=float), ordered=True, **named
     )

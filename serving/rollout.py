@@ -46,7 +46,9 @@ class RolloutSection(Section):
     confidence: float = Field(default=0.9, gt=0.5, lt=1)  # of the bootstrap's two-sided interval
     min_labels: PositiveInt = 30  # labelled pairs since the rollout began
     labels: Literal["auto", "required", "ignored"] = "auto"  # auto: quality counts where the workload's requests get labels
-    min_agreement: float | None = Field(default=None, ge=0, le=1)  # of a shadow's answers with the champion's
+    min_agreement: float | None = Field(
+        default=None, ge=0, le=1
+    )  # of a shadow with the champion: equal labels, or 1 - difference
     replayed: NonNegativeInt = 64  # logged requests that a candidate answers in a scratch server before it is exposed
     approve: bool = False  # the last step waits for `aiprime release approve`
     without_traffic: Literal["promote", "expose"] = "promote"  # fewer than min_requests in 24 h: nothing to try it on
