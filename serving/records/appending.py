@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serving.records import label as labels_
 from serving.records.label import Label, Labelled
@@ -21,7 +21,20 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _CODES = {role: code for code, role in enumerate(ROLES)}
+_TOGETHER = (64, 32, 16, 8, 4, 2, 1)  # rows of one statement
 _FORMS = 100  # of which a writer keeps the packers
+
+
+class _Sealed(NamedTuple):
+    """A group as it is written."""
+
+    records: list[tuple[Any, ...]]
+    payloads: list[tuple[Any, ...]]
+    end: tuple[int, bytes]
+
+
+def _kind(one: Prediction) -> tuple[str, str, str]:
+    return one.workload, one.version, one.form[:2]  # "v1" or "v2", binary too
 
 
 class Statements:
@@ -40,9 +53,11 @@ class Statements:
         self.ends = "SELECT chain, sequence, hash FROM chain_ends"
         self.end = f"UPDATE chain_ends SET sequence = {self.mark}, hash = {self.mark} WHERE chain = {self.mark}"
 
-    def _insert(self, table: sa.Table) -> str:
+    def _insert(self, table: sa.Table) -> dict[int, str]:
+        """By the number of rows."""
         columns = ", ".join(f'"{column.name}"' for column in table.columns)
-        return f"INSERT INTO {table.name} ({columns}) VALUES ({', '.join([self.mark] * len(table.columns))})"
+        row = f"({', '.join([self.mark] * len(table.columns))})"
+        return {n: f"INSERT INTO {table.name} ({columns}) VALUES {', '.join([row] * n)}" for n in _TOGETHER}
 
 
 class Appender:
@@ -61,26 +76,37 @@ class Appender:
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Keep a group. sqlalchemy.exc.IntegrityError where one has an id that its role had already: then none is kept."""
+        end = self.ends.get("predictions")
         with self.connection.begin():
-            ends = self._locked()
-            sequence, previous = ends["predictions"]
-            salts = os.urandom(SALT * len(predictions))
-            records, payloads = [], []
-            for place, one in enumerate(predictions):
-                sequence += 1
-                salt, content = salts[place * SALT : place * SALT + SALT], one.content()
-                kept = (
-                    *(sequence, id_bytes(one.id), one.workload, one.version, _CODES[one.role]),
-                    *(one.at, one.rows, one.status, one.latency_ms, hashlib.sha256(salt + content).digest()),
-                )
-                previous = seal(previous, kept)
-                packer = self._packers.get((one.workload, one.version, one.form[:2])) or self._packer(one)
-                records.append((*kept, previous))
-                payloads.append((sequence, salt, packer.number, packer.pack(content)))
-            self._many(self._say.prediction, records)
-            self._many(self._say.payload, payloads)
-            self._one(self._say.end, (sequence, previous, "predictions"))
-        self.ends = ends | {"predictions": (sequence, previous)}
+            sealed = None
+            if end is not None and all(_kind(one) in self._packers for one in predictions):
+                sealed = self._sealed(predictions, end)  # as if nobody else had appended: one statement finds out, and locks
+                moved = self._one(self._say.move, (*sealed.end, "predictions", *end)).rowcount
+                sealed = sealed if moved else None
+            if sealed is None:
+                sealed = self._sealed(predictions, self._locked()["predictions"])
+                self._one(self._say.end, (*sealed.end, "predictions"))
+            self._many(self._say.prediction, sealed.records)
+            self._many(self._say.payload, sealed.payloads)
+        self.ends = self.ends | {"predictions": sealed.end}
+
+    def _sealed(self, predictions: Sequence[Prediction], end: tuple[int, bytes]) -> _Sealed:
+        """The rows of a group behind an end."""
+        sequence, previous = end
+        salts = os.urandom(SALT * len(predictions))
+        records, payloads = [], []
+        for place, one in enumerate(predictions):
+            sequence += 1
+            salt, content = salts[place * SALT : place * SALT + SALT], one.content()
+            kept = (
+                *(sequence, id_bytes(one.id), one.workload, one.version, _CODES[one.role]),
+                *(one.at, one.rows, one.status, one.latency_ms, hashlib.sha256(salt + content).digest()),
+            )
+            previous = seal(previous, kept)
+            packer = self._packers.get(_kind(one)) or self._packer(one)
+            records.append((*kept, previous))
+            payloads.append((sequence, salt, packer.number, packer.pack(content)))
+        return _Sealed(records, payloads, (sequence, previous))
 
     def label(self, labels: Sequence[tuple[Label, labels_.About, labels_.Value]]) -> Labelled:
         """Keep those labels that say something new."""
@@ -115,20 +141,26 @@ class Appender:
         self.connection.exec_driver_sql(self._say.lock)
         return {chain: (sequence, bytes(end)) for chain, sequence, end in self.connection.exec_driver_sql(self._say.ends)}
 
-    def _many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        self.connection.exec_driver_sql(statement, rows)
+    def _many(self, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
+        """Insert rows, many by one statement: a thread gives up the interpreter at each, and queues for it anew."""
+        at = 0
+        for together in _TOGETHER:
+            while len(rows) - at >= together:
+                values = tuple(value for row in rows[at : at + together] for value in row)
+                self.connection.exec_driver_sql(statements[together], values)
+                at += together
 
     def _one(self, statement: str, row: tuple[Any, ...]) -> Any:
         return self.connection.exec_driver_sql(statement, row)
 
     def _packer(self, one: Prediction) -> Packer:
         """The packer for predictions like this one; the first of its kind makes the dictionary."""
-        kind = (one.workload, one.version, one.form[:2])  # "v1" or "v2", binary too
+        kind = _kind(one)
         found = self._one(self._say.dictionaries, kind).one_or_none()
         if found is None and one.status == 200:
             number = 1 + self.connection.exec_driver_sql(self._say.last_dictionary).scalar_one()
             found = (number, dictionary_for(one))
-            self._one(self._say.dictionary, (number, *kind, found[1]))
+            self._one(self._say.dictionary[1], (number, *kind, found[1]))
         if found is None:  # a failed request teaches nothing
             return Packer(0, b"")
         if len(self._packers) >= _FORMS:

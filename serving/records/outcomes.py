@@ -106,7 +106,7 @@ def table(connection: sa.Connection, workload: str, window: Window) -> pa.Table:
     return pa.Table.from_batches(batches(connection, workload, window), schema(task(connection, workload)))
 
 
-def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[Any]:
+def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[*tuple[Any, ...]]:
     import sqlalchemy as sa
 
     of, predictions, truths = tables().outcomes, tables().predictions, tables().truths

@@ -145,6 +145,11 @@ class Records:
         with self._reading() as connection:
             return outcomes.watermark(connection, workload, since)
 
+    def truths(self, workload: str, *, until: int | None = None) -> pa.Table:
+        """The labels by time, joined to a prediction or not, of times before `until`: entity, time, number, name; the newest wins."""
+        with self._reading() as connection:
+            return truths.series(connection, workload, until)
+
     def traffic(self, workload: str, *, after: int) -> dict[tuple[str, Role], Traffic]:
         """By version and role, requests, errors and latencies behind sequence number `after`."""
         with self._reading() as connection:

@@ -1,0 +1,143 @@
+"""Erasure and retention: contents, outcomes and labels go; records, digests and seals stay, so both chains still hold.
+
+In chunks, so that nobody who appends waits long. In SQLite what goes is overwritten. A person's record in a batch takes the whole
+batch with it: one request holds them all. Does not decide what must go, and does not record that it went: the ledger does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from serving.records.prediction import Content, id_bytes
+from serving.records.reading import PAGE, Unpacking
+from serving.records.tables import DERIVED, tables
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+Connect = Callable[[], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """What went: predictions whose content there was, outcomes, labels."""
+
+    predictions: int = 0
+    outcomes: int = 0
+    labels: int = 0
+
+    def __add__(self, other: Erased) -> Erased:
+        return Erased(
+            predictions=self.predictions + other.predictions,
+            outcomes=self.outcomes + other.outcomes,
+            labels=self.labels + other.labels,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Which predictions of a workload: all that is given must hold. ValueError where nothing is, or an id is none."""
+
+    workload: str
+    before: float | None = None
+    entity: str | None = None
+    ids: frozenset[bytes] = frozenset()
+
+    @classmethod
+    def of(cls, workload: str, before: float | None, entity: Any, ids: Sequence[str]) -> Chosen:
+        """Checked. Ids may name a row; the whole request goes."""
+        if before is None and entity is None and not ids:
+            raise ValueError("erase what? name a time, an entity or ids")
+        keys = frozenset(id_bytes(one) for one in ids)
+        return cls(workload=workload, before=before, entity=None if entity is None else str(entity), ids=keys)
+
+
+def erase(connect: Connect, begin: Connect, chosen: Chosen) -> Erased:
+    """Delete what is chosen; the labels of those predictions go too, and with an entity all of its labels."""
+    done = Erased()
+    for sequences in _chunks(connect, chosen):
+        with begin() as connection:
+            done += _delete(connection, chosen.workload, sequences)
+    if chosen.entity is not None and not chosen.ids and chosen.before is None:
+        with begin() as connection:
+            done += _delete_entity(connection, chosen.workload, chosen.entity)
+    with connect() as connection:
+        if connection.dialect.name == "sqlite":  # the log would keep it until it is written over
+            for schema in ("main", DERIVED):
+                connection.exec_driver_sql(f"PRAGMA {schema}.wal_checkpoint(TRUNCATE)").close()
+    return done
+
+
+def _chunks(connect: Connect, chosen: Chosen) -> Iterator[list[int]]:
+    """Sequence numbers, page by page. The entity is looked for in every content: that takes time, and misses none."""
+    import sqlalchemy as sa
+
+    of, payloads = tables().predictions, tables().payloads
+    unpack = Unpacking()
+    candidates = (
+        sa.select(of.c.sequence, payloads.c.dictionary, payloads.c.content)
+        .join_from(of, payloads, payloads.c.sequence == of.c.sequence, isouter=True)
+        .where(of.c.workload == chosen.workload)
+        .order_by(of.c.sequence)
+        .limit(PAGE)
+    )
+    if chosen.before is not None:
+        candidates = candidates.where(of.c.at < chosen.before)
+    keys = sorted(chosen.ids)
+    for group in [keys[start : start + PAGE] for start in range(0, len(keys), PAGE)] or [None]:
+        after = 0
+        among = candidates if group is None else candidates.where(of.c.id.in_(group))
+        while True:
+            with connect() as connection:
+                rows = connection.execute(among.where(of.c.sequence > after)).all()
+                found = rows if chosen.entity is None else _naming(connection, unpack, rows, chosen.entity)
+            if not rows:
+                break
+            after = rows[-1].sequence
+            if found:
+                yield [row.sequence for row in found]
+
+
+def _naming(connection: sa.Connection, unpack: Unpacking, rows: Sequence[Any], entity: str) -> list[Any]:
+    """Those rows whose content or outcomes name the entity."""
+    import sqlalchemy as sa
+
+    of = tables().outcomes.c
+    absorbed = sa.select(of.sequence).where(of.sequence.between(rows[0].sequence, rows[-1].sequence), of.entity == entity)
+    named = set(connection.scalars(absorbed)) if rows else set()
+    for row in rows:
+        if row.content is not None:
+            content = Content.read(unpack(connection, row.dictionary, row.content))
+            if any(str(one) == entity for one in content.entities):
+                named.add(row.sequence)
+    return [row for row in rows if row.sequence in named]
+
+
+def _delete(connection: sa.Connection, workload: str, sequences: list[int]) -> Erased:
+    import sqlalchemy as sa
+
+    _begin(connection, workload)
+    predictions, truths = tables().predictions, tables().truths
+    ids = sa.select(predictions.c.id).where(predictions.c.sequence.in_(sequences))
+    labels = connection.execute(truths.delete().where(truths.c.workload == workload, truths.c.id.in_(ids)))
+    outcomes = connection.execute(tables().outcomes.delete().where(tables().outcomes.c.sequence.in_(sequences)))
+    contents = connection.execute(tables().payloads.delete().where(tables().payloads.c.sequence.in_(sequences)))
+    return Erased(predictions=contents.rowcount, outcomes=outcomes.rowcount, labels=labels.rowcount)
+
+
+def _delete_entity(connection: sa.Connection, workload: str, entity: str) -> Erased:
+    _begin(connection, workload)
+    of = tables().truths
+    mine = (of.c.workload == workload, of.c.entity == entity, of.c.target_time.is_not(None))
+    return Erased(labels=connection.execute(of.delete().where(*mine)).rowcount)
+
+
+def _begin(connection: sa.Connection, workload: str) -> None:
+    """Keep `absorb` out, which may hold a content that is about to go."""
+    if connection.dialect.name == "sqlite":
+        for schema in ("main", DERIVED):
+            connection.exec_driver_sql(f"PRAGMA {schema}.secure_delete=ON").close()
+    of = tables().cursors
+    connection.execute(of.update().where(of.c.workload == workload).values(workload=workload))
