@@ -74,8 +74,7 @@ def calibrate(
     """The limit for windows of `window` rows, from per-row losses in the order of time; what is not a number is left out.
 
     The upper end is `mean + inflation * (resampled quantile - mean)`. A new window's mean differs from history's by both their
-    errors: the inflation is sqrt(1 + window/n), and where fewer than 5 windows fit also t / normal with n/window - 1 degrees of
-    freedom (at least 1). Where 20 windows or more fit, it is no less than the quantile of history's own windows. Without a finite
+    errors: the inflation is sqrt(1 + window/n), times t / normal with n/window - 1 degrees of freedom (at least 1). Where 20 windows or more fit, it is no less than the quantile of history's own windows. Without a finite
     loss nothing can be judged: every number is NaN, and `judge` finds that each window exceeds.
     """
     import numpy as np
@@ -101,7 +100,7 @@ def calibrate(
     length = min(block or block_length(losses), n, window)
     mean, fit = float(losses.mean()), n / window
     resampled = _means(losses, window, length, np.random.default_rng(seed), times)
-    inflation = math.sqrt(1 + 1 / fit) * (_t_over_normal(false_alarms, fit) if fit < FEW else 1.0)
+    inflation = math.sqrt(1 + 1 / fit) * _t_over_normal(false_alarms, fit)
     upper = mean + inflation * max(float(np.quantile(resampled, 1 - false_alarms)) - mean, 0.0)
     if fit >= 1 / false_alarms:
         ahead = np.concatenate([[0.0], np.cumsum(losses)])

@@ -7,7 +7,7 @@ compared. Knows no window and no threshold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from data.drift.statistics import spread
@@ -77,6 +77,13 @@ def traits(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[Trait, ...]:
     return tuple(found)
 
 
+def in_units_of(trait: Trait, sample: Trait) -> Trait:
+    """A number's trait with the sample's spread; its own where the sample never moves."""
+    if trait.of_classes or sample.spread is None:
+        return trait
+    return replace(trait, spread=trait.spread if sample.constant else sample.spread, constant=sample.constant)
+
+
 def numbers(frame: pd.DataFrame, trait: Trait) -> np.ndarray:
     """float64, one per row; what is missing, infinite or no number is NaN."""
     import numpy as np
@@ -130,8 +137,6 @@ def series(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _of_numbers(values: np.ndarray, named: Trait) -> Trait:
-    from dataclasses import replace
-
     import numpy as np
 
     known = values[np.isfinite(values)]

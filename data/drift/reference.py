@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 5000
+_WARM_UP = 0.2
 _META = b"aiprime.drift"
 
 
@@ -66,22 +67,40 @@ class Reference:
         return cls(table=table.to_pandas(), traits=known, all_rows=found["all_rows"], seed=found["seed"])
 
 
-def reference(frame: pd.DataFrame, columns: Sequence[Column], *, rows: int = ROWS, seed: int = 0) -> Reference:
+def reference(
+    frame: pd.DataFrame, columns: Sequence[Column], *, rows: int = ROWS, seed: int = 0, ordered: bool = True
+) -> Reference:
     """At most `rows` random rows of `frame`, spread evenly and in its order, and the traits of all of them.
 
+    In order of time (`ordered`), the first rows, in which a lag or mean had no past yet, are left out: they are no time like others.
     UserError where there are no rows or no column can be compared.
     """
     import pandas as pd
 
     if frame.empty:
         raise UserError("there are no rows to remember as the reference", next_step="train on data first")
+    frame, known, drawn = remembered(frame, columns, rows=rows, seed=seed, ordered=ordered)
+    sample = frame.iloc[drawn]
+    return Reference(
+        table=pd.DataFrame({trait.name: column(sample, trait) for trait in known}), traits=known, all_rows=len(frame), seed=seed
+    )
+
+
+def remembered(
+    frame: pd.DataFrame, columns: Sequence[Column], *, rows: int, seed: int, ordered: bool
+) -> tuple[pd.DataFrame, tuple[Trait, ...], np.ndarray]:
+    """The rows that count, the traits of all of them, and which of them the reference holds.
+
+    Distances are in units of the sample's spread, as Evidently takes them. UserError where no column can be compared.
+    """
     known = measured.traits(frame, columns)
     if not known:
         raise UserError("no column can be compared: times are not", next_step="add a number, category, boolean or image")
-    drawn = frame.iloc[places(len(frame), rows, seed)]
-    return Reference(
-        table=pd.DataFrame({trait.name: column(drawn, trait) for trait in known}), traits=known, all_rows=len(frame), seed=seed
-    )
+    if ordered and len(later := settled(frame, known)) < len(frame):
+        frame, known = later, measured.traits(later, columns)
+    drawn = places(len(frame), rows, seed)
+    sample = {trait.name: trait for trait in measured.traits(frame.iloc[drawn], columns)}
+    return frame, tuple(measured.in_units_of(trait, sample[trait.name]) for trait in known), drawn
 
 
 def places(rows: int, most: int, seed: int) -> np.ndarray:
@@ -93,6 +112,18 @@ def places(rows: int, most: int, seed: int) -> np.ndarray:
         return np.arange(rows)
     edges = np.linspace(0, rows, most + 1).astype(np.int64)
     return edges[:-1] + (np.random.default_rng(seed).random(most) * np.diff(edges)).astype(np.int64)
+
+
+def settled(frame: pd.DataFrame, traits: Sequence[Trait]) -> pd.DataFrame:
+    """The rows from the first on at which every column has had a value; at most a fifth is left out."""
+    import numpy as np
+
+    begins = 0
+    for trait in traits:
+        known = np.flatnonzero(frame[trait.column].notna()) if trait.column in frame.columns else np.zeros(0)
+        if len(known) and known[0] <= _WARM_UP * len(frame):
+            begins = max(begins, int(known[0]))
+    return frame.iloc[begins:]
 
 
 def column(frame: pd.DataFrame, trait: Trait) -> np.ndarray:

@@ -3,7 +3,8 @@
 The control over many columns is Westfall and Young's (1993): one limit for the largest scaled statistic of a window, found by
 resampling, so that columns that hang together are not paid for twice. Each column is scaled by the largest statistic of other
 stretches of history; each stretch is judged by the scales of the others (five folds, in order of time), so that the limit
-knows how far the next stretch may exceed all earlier ones. A window is compared with the reference without the window's own rows.
+knows how far the next stretch may exceed all earlier ones. Distances exceed by a factor; missing shares, which come in bursts, by
+a difference; each family has half of the rate. A window is compared with the reference without the window's own rows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.drift import measured
 from data.drift.measured import Trait
-from data.drift.reference import ROWS, places
+from data.drift.reference import ROWS, places, remembered
 from data.drift.statistics import jensenshannon, wasserstein
 from data.drift.thresholds import Limit, Thresholds
 from data.errors import UserError
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 SAMPLE = 2000
 _FOLDS = 5
 _LEAST_DISTANCE = 0.01  # of a std, or of Jensen-Shannon's .83: smaller moves mean nothing, whatever history says
-_LEAST_MISSING = 0.005
+_LEAST_MISSING = 0.02
+_FEW_CELLS = 4  # missing cells in a window mean nothing
+_UNKNOWN = 0.5  # over the windows that fit: what a burst may miss that so short a history had not
 _LEAST_ROWS = 40
 _PARTS = 12  # of history, to see a trend by
 _STEADY = 0.8  # rank correlation of the parts' means with their order
@@ -69,7 +72,7 @@ def calibrate(
     """The limits for windows of `window` rows, from `history`: rows in the order of time (`ordered=False`: in none).
 
     `false_alarms` is the share of stable windows that exceed any limit. In order: at most `rounds` contiguous windows, evenly laid and
-    overlapping; without order: `rounds` random ones. Windows and reference are thinned to `sample` and `rows` as `compare` does.
+    overlapping, after the rows in which a lag had no past yet; without order: `rounds` random ones. Windows and reference are thinned to `sample` and `rows` as `compare` does.
     UserError for a history of fewer than 40 rows, or without a column that can be compared.
     """
     import numpy as np
@@ -79,11 +82,10 @@ def calibrate(
     n = len(history)
     if n < _LEAST_ROWS:
         raise UserError(f"{n} rows are too few to calibrate a monitor", next_step=f"bring {_LEAST_ROWS} rows of stable history")
-    traits = measured.traits(history, columns)
-    if not traits:
-        raise UserError("no column can be compared: times are not", next_step="add a number, category, boolean or image")
+    history, traits, known = remembered(history, columns, rows=rows, seed=seed, ordered=ordered)
+    n = len(history)
     values = [measured.codes(history, t) if t.of_classes else measured.numbers(history, t) for t in traits]
-    past = _History(traits, values, places(n, rows, seed))
+    past = _History(traits, values, known)
     size = max(2, min(window, n // 4))
     disjoint = n / size
     rng = np.random.default_rng(seed)
@@ -203,26 +205,27 @@ def _limits(
 ) -> Thresholds:
     import numpy as np
 
-    floor = np.concatenate([np.full(len(steady), _LEAST_DISTANCE), np.full(len(steady), _LEAST_MISSING)])
-    figures = np.hstack([found.distance, found.missing])
-    family = np.concatenate([~steady, np.ones(len(steady), dtype=bool)])
-    largest = np.zeros(len(figures))
-    for fold in np.array_split(np.arange(len(figures)), _FOLDS):
-        others = np.setdiff1d(np.arange(len(figures)), fold)
-        scale = np.maximum(figures[others].max(axis=0), floor)
-        largest[fold] = (figures[fold] / scale)[:, family].max(axis=1)
-    independent = disjoint if ordered else len(figures)
-    level = min(1.0, (1 - false_alarms) * (1 + 1 / independent))
-    inflation = _inflation(disjoint, false_alarms, ordered=ordered)
-    cut = float(np.quantile(largest, level)) * inflation
-    limit = cut * np.maximum(figures.max(axis=0), floor)
-    unseen = found.unseen.max(axis=0) * max(cut, 1.0)
-    count = len(steady)
+    independent = disjoint if ordered else len(found.distance)
+    rate = false_alarms / 2  # half for distances, half for missing shares
+    level = min(1.0, (1 - rate) * (1 + 1 / independent))
+    inflation = _inflation(independent, disjoint, rate)
+    least = max(_LEAST_MISSING, _FEW_CELLS / min(size, window), _UNKNOWN / disjoint)
+    far, more = [], []
+    for fold in np.array_split(np.arange(len(found.distance)), _FOLDS):
+        others = np.setdiff1d(np.arange(len(found.distance)), fold)
+        scale = np.maximum(found.distance[others].max(axis=0), _LEAST_DISTANCE)
+        far.append((found.distance[fold] / scale)[:, ~steady].max(axis=1, initial=0.0))
+        more.append((found.missing[fold] - found.missing[others].max(axis=0)).max(axis=1))
+    cut = max(float(np.quantile(np.concatenate(far), level)), 1.0) * inflation
+    margin = max(float(np.quantile(np.concatenate(more), level)) * inflation, least)
+    distance = cut * np.maximum(found.distance.max(axis=0), _LEAST_DISTANCE)
+    missing = found.missing.max(axis=0) + margin
+    unseen = found.unseen.max(axis=0) * cut
     limits = {
         trait.name: Limit(
             name=trait.name,
-            distance=float(limit[t]),
-            missing=float(limit[count + t]),
+            distance=float(distance[t]),
+            missing=float(min(missing[t], 1.0)),
             unseen=float(min(unseen[t], 1.0)),
             trending=bool(steady[t]),
             usual=float(np.median(found.distance[:, t])),
@@ -235,9 +238,10 @@ def _limits(
         false_alarms=false_alarms,
         limits=limits,
         cut=cut,
+        margin=margin,
         inflation=inflation,
         disjoint=round(disjoint, 2),
-        replayed=len(figures),
+        replayed=len(found.distance),
         rows=len(past.values[0]),
         sample=sample,
         seed=seed,
@@ -246,14 +250,17 @@ def _limits(
     )
 
 
-def _inflation(disjoint: float, false_alarms: float, *, ordered: bool) -> float:
-    """How much wider a limit is that few windows gave: the prediction interval's factor, t against normal, root of 1 + 1/n."""
-    from scipy.stats import norm, t
+def _inflation(independent: float, disjoint: float, rate: float) -> float:
+    """How much wider a limit is that few windows gave.
 
-    wider: Any = 1.0
-    if ordered:
-        wider = t.ppf(1 - min(false_alarms, 0.4), max(disjoint - 1, 1)) / norm.ppf(1 - min(false_alarms, 0.4))
-    return float(wider * math.sqrt(1 + 1 / disjoint))
+    The largest of n windows stands for the rate 1/(n + 1); from there to `rate` the normal's quantiles lead. And what is to come
+    differs from the reference by history's own error too: the root of 1 + 1/n.
+    """
+    from scipy.stats import norm
+
+    seen = 1 / (independent + 1)
+    stretch = norm.isf(rate) / norm.isf(seen) if rate < seen else 1.0
+    return float(stretch * math.sqrt(1 + 1 / disjoint))
 
 
 def _said(rows: int, window: int, size: int, disjoint: float, false_alarms: float, inflation: float, short: bool) -> str:
@@ -263,5 +270,5 @@ def _said(rows: int, window: int, size: int, disjoint: float, false_alarms: floa
     if size < window:
         text += f"; windows of {window} do not fit, smaller ones differ more, so that the limits are too wide rather than too narrow"
     if short:
-        text += f"; only {disjoint:.1f} windows fit, too few to show that rate: limits are {inflation:.2f} times as wide"
+        text += f"; only {disjoint:.1f} windows fit, which show no rate below {100 / (disjoint + 1):.0f} of 100: limits are {inflation:.2f} times as wide"
     return text

@@ -24,7 +24,8 @@ class Limit:
 class Thresholds:
     """Limits that stable history kept, for all columns at once: a window of it exceeds any one of them at the rate `false_alarms`.
 
-    `cut` times the largest that stable windows showed in a column is that column's limit. `disjoint` windows fit into the history;
+    `cut` times the largest distance that stable windows showed in a column is that column's limit; the largest move of its missing
+    share plus `margin` is the other. `disjoint` windows fit into the history;
     fewer than 20 cannot show a rate of 5 %, so that the limits are then wider by `inflation` and `short` says so.
     """
 
@@ -32,6 +33,7 @@ class Thresholds:
     false_alarms: float
     limits: Mapping[str, Limit]
     cut: float
+    margin: float
     inflation: float
     disjoint: float
     replayed: int
