@@ -52,6 +52,7 @@ class Statements:
         self.lock = "UPDATE chain_ends SET sequence = sequence"  # SQLite takes its write lock, PostgreSQL locks both rows
         self.ends = "SELECT chain, sequence, hash FROM chain_ends"
         self.end = f"UPDATE chain_ends SET sequence = {self.mark}, hash = {self.mark} WHERE chain = {self.mark}"
+        self.move = f"{self.end} AND sequence = {self.mark} AND hash = {self.mark}"
 
     def _insert(self, table: sa.Table) -> dict[int, str]:
         """By the number of rows."""
