@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +18,23 @@ if TYPE_CHECKING:
 
 
 def labels(spec: Spec, places: Places, until: datetime) -> pa.Table:
-    """The truth that the ledger joined to predictions before `until`: entity, time (UTC) and value, sorted, one per entity and time."""
+    """The truth that the ledger knows of times before `until`: entity, time (UTC) and value, sorted, one per entity and time.
+
+    Labels by time count whether a prediction was made of them or not; labels by id through the prediction that they are about.
+    """
     import pandas as pd
     import pyarrow as pa
 
     from serving.records import Records
 
-    end = until.timestamp()
-    found = Records.at(places.home).outcomes(spec.name, since=None, until=None, roles=None, labelled=True).to_pandas()
-    found = found[found["target_time"] < end].sort_values("sequence").drop_duplicates(["entity", "target_time"], keep="last")
-    found = found.sort_values(["target_time", "entity"])
-    times = pd.to_datetime((found["target_time"] * 1e6).round().astype("int64"), unit="us", utc=True)
+    records, end = Records.at(places.home), math.ceil(until.timestamp())
+    joined = records.outcomes(spec.name, since=None, until=end, roles=None, labelled=True).to_pandas()
+    joined = joined.sort_values("sequence")[["entity", "target_time", "truth"]].rename(columns={"target_time": "time"})
+    told = records.truths(spec.name, until=end).to_pandas()
+    told["truth"] = told["name"] if spec.task == "classification" else told["number"]
+    found = pd.concat([part for part in (joined, told[["entity", "time", "truth"]]) if len(part)] or [joined])
+    found = found.drop_duplicates(["entity", "time"], keep="last").sort_values(["time", "entity"])
+    times = pd.to_datetime(found["time"].astype("int64"), unit="s", utc=True).dt.as_unit("us")
     entity = found["entity"].map(lambda one: None if one is None else str(one))
     truth = found["truth"].astype(str if spec.task == "classification" else float)
     return pa.table({ENTITY: pa.array(entity, pa.string()), WHEN: pa.array(times), VALUE: pa.array(truth)})

@@ -32,13 +32,13 @@ class Turn:
     answer: Answer | None = None
 
 
-def turn(spec: Spec, platform: Platform) -> Turn:
-    """One turn. Safe to call at any time and from several processes: each record is made once."""
+def turn(spec: Spec, platform: Platform, *, clock: float | None = None) -> Turn:
+    """One turn; `clock` is a replay's event time. Safe to call at any time and from several processes: each record is made once."""
     said = rollout.tick(spec, platform)
     windows: list[Window] = []
     asked: Decision | None = None
     answer: Answer | None = None
-    while asked is None and len(windows) < _MOST and (window := monitoring.look(spec, platform)) is not None:
+    while asked is None and len(windows) < _MOST and (window := monitoring.look(spec, platform, clock=clock)) is not None:
         windows.append(window)
         answer = _answer(spec, platform.ledger, platform)
         asked = _act(spec, platform, window, answer)
@@ -48,7 +48,8 @@ def turn(spec: Spec, platform: Platform) -> Turn:
 def attempts(spec: Spec, platform: Platform) -> list[Attempt]:
     """The retrains that were asked for, with how each ended, oldest first."""
     ledger = platform.ledger
-    records = ledger.history(spec.name, "retrain")
+    epoch = monitoring.epoch_of(ledger, spec.name).decision
+    records = [one for one in ledger.history(spec.name, "retrain") if one.sequence > epoch]
     ends = {one.payload["of"]: one for one in records if "of" in one.payload}
     rolled_back = {one.version for one in ledger.history(spec.name, "rolled_back")}
     seen = {one.sequence: read(one) for one in ledger.history(spec.name, "window")}
@@ -74,7 +75,8 @@ def _running(spec: Spec, platform: Platform, asked: Decision) -> State:
 
 
 def _answer(spec: Spec, ledger: Ledger, platform: Platform) -> Answer:
-    windows = [read(one) for one in ledger.history(spec.name, "window")]
+    epoch = monitoring.epoch_of(ledger, spec.name).decision
+    windows = [read(one) for one in ledger.history(spec.name, "window") if one.sequence > epoch]
     champion = ledger.champion(spec.name)
     span = length_s(spec.monitor, spec.data, spec.features)
     latest = windows[-1]

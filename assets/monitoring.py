@@ -25,17 +25,19 @@ if TYPE_CHECKING:
 
     from assets.platform import Platform
     from assets.yardstick import Yardstick
-    from serving.ledger import Decision
+    from serving.ledger import Ledger
 
 log = logging.getLogger("aiprime.monitoring")
 _ANSWERED = ("champion", "challenger")  # roles whose answers somebody got
 _SEED = 0
+_TICK = 1  # times are whole seconds, and the ends of windows are not in them
 
 
-def look(spec: Spec, platform: Platform, *, now: float | None = None) -> Window | None:
+def look(spec: Spec, platform: Platform, *, clock: float | None = None) -> Window | None:
     """Close and record the next window of the workload, where one is due; None where none is, or nothing serves.
 
-    `now` is wall time. Call it again until it gives None. A window is recorded once, whoever looks at the same time.
+    `clock` is a replay's event time: truth that arrives later is not known yet. Call it again until it gives None. A window is
+    recorded once, whoever looks at the same time.
     """
     ledger = platform.ledger
     champion = ledger.champion(spec.name)
@@ -45,19 +47,20 @@ def look(spec: Spec, platform: Platform, *, now: float | None = None) -> Window 
     model = platform.places.models(spec.name, champion.version)
     signature = Signature.read(model)
     records.absorb(signature, inputs.sole_entity(platform.places, spec, signature))
-    before = _last(ledger.history(spec.name, "window"))
-    rows = _answered(records, spec.name, before)
-    span = _span(spec, rows, before)
+    epoch = epoch_of(ledger, spec.name)
+    before = _last(ledger, spec.name, epoch)
+    after = before.sequence if before else epoch.after
+    span = _span(spec, _answered(records, spec.name, before, after), before, after)
     if span is None:
-        return _silent(spec, platform, champion.version, before, now or time.time())
+        return _silent(spec, platform, champion.version, before)
     start, end, sequence, inside = span
     measured = yardstick.read(platform.places, spec.name, champion.version)
-    labels = _labels(records, spec, before, end)
-    looked = _Look(spec, platform, records, signature, measured, champion.version)
+    labels = _labels(records, spec, before, end, epoch.after, clock)
+    looked = _Look(spec, platform, records, signature, measured, champion.version, epoch.after)
     signals = {
         "quality": looked.quality(labels),
         "truth": looked.truth(labels),
-        **looked.inputs(before.sequence if before else 0, sequence, start, end),
+        **looked.inputs(after, sequence, start, end),
         "volume": Signal(state="ok" if inside else "no data", said=f"{inside:,} rows were answered", value=float(inside)),
     }
     window = Window(
@@ -78,6 +81,20 @@ def look(spec: Spec, platform: Platform, *, now: float | None = None) -> Window 
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """Where monitoring begins anew: `decision` is the last replay's record (its start or its end), `after` the last prediction before it."""
+
+    decision: int = 0
+    after: int = 0
+
+
+def epoch_of(ledger: Ledger, workload: str) -> Epoch:
+    """The workload's epoch: a replay plays other years, whose windows do not go on from those before."""
+    replays = ledger.history(workload, "replay")
+    return Epoch(replays[-1].sequence, int(replays[-1].payload["after"])) if replays else Epoch()
+
+
+@dataclass(frozen=True)
 class _Labels:
     """The outcomes that became known: truth in (since, until], of every version; `unknown` were due and are not."""
 
@@ -88,20 +105,20 @@ class _Labels:
     unknown: int
 
 
-def _last(windows: list[Decision]) -> Window | None:
+def _last(ledger: Ledger, workload: str, epoch: Epoch) -> Window | None:
+    windows = [one for one in ledger.history(workload, "window") if one.sequence > epoch.decision]
     return read(windows[-1]) if windows else None
 
 
-def _answered(records: Records, workload: str, before: Window | None) -> pd.DataFrame:
+def _answered(records: Records, workload: str, before: Window | None, after: int) -> pd.DataFrame:
     """Sequence and event time of what was answered since the last window, by time."""
-    after = before.sequence if before else 0
     table = records.outcomes(workload, since=None, until=None, roles=_ANSWERED, after=after)
     rows = table.select(["sequence", "row", "time"]).to_pandas().drop_duplicates(["sequence", "row"])
     rows = rows[rows["time"] >= before.end] if before else rows
     return rows.sort_values("time", kind="stable", ignore_index=True)
 
 
-def _span(spec: Spec, rows: pd.DataFrame, before: Window | None) -> tuple[float, float, int, int] | None:
+def _span(spec: Spec, rows: pd.DataFrame, before: Window | None, after: int) -> tuple[float, float, int, int] | None:
     """Start, end, last sequence number and rows of the window that is due."""
     if rows.empty:
         return None
@@ -119,23 +136,22 @@ def _span(spec: Spec, rows: pd.DataFrame, before: Window | None) -> tuple[float,
     # Clients that send side by side arrive a little out of order: what belongs to the next window stays readable.
     later = rows.loc[~inside, "sequence"]
     last = int(rows["sequence"].max()) if later.empty else int(later.min()) - 1
-    return start, end, max(last, before.sequence if before else 0), int(inside.sum())
+    return start, end, max(last, after), int(inside.sum())
 
 
-def _labels(records: Records, spec: Spec, before: Window | None, end: float) -> _Labels:
-    since = before.labels_to if before else -math.inf
+def _labels(records: Records, spec: Spec, before: Window | None, end: float, after: int, clock: float | None) -> _Labels:
+    delay = seconds(spec.data.label_delay)
+    since = before.labels_to if before else 0.0
     known = records.watermark(spec.name).time
-    until = max(since, float(known)) if known is not None else since
-    from_ = None if since == -math.inf else since + 1e-3
-    table = records.outcomes(
-        spec.name, since=from_, until=until + 1e-3 if until > since else from_, roles=("champion",), labelled=True
+    until = since if known is None else max(since, min(float(known), math.inf if clock is None else clock - delay))
+    asked = {"roles": ("champion",), "after": after, "since": math.floor(since) + _TICK}
+    table = records.outcomes(spec.name, until=math.floor(until) + _TICK, labelled=True, **asked)
+    waiting = (
+        records.outcomes(spec.name, until=math.floor(end - delay), labelled=False, **asked).num_rows
+        if end - delay > since
+        else 0
     )
-    late = end - seconds(spec.data.label_delay)
-    waiting = 0
-    if late > (since if since > -math.inf else 0):
-        waiting = records.outcomes(spec.name, since=from_, until=late, roles=("champion",), labelled=False).num_rows
-    rows = table.to_pandas() if until > since else table.slice(0, 0).to_pandas()
-    return _Labels(since if since > -math.inf else 0.0, max(until, 0.0), rows, table, waiting)
+    return _Labels(since, until, table.to_pandas(), table, waiting)
 
 
 def _record(platform: Platform, window: Window, before: Window | None) -> Window:
@@ -144,13 +160,13 @@ def _record(platform: Platform, window: Window, before: Window | None) -> Window
     return read(platform.ledger.record("window", window.workload, window.version, window.payload(), actor="monitor", key=key))
 
 
-def _silent(spec: Spec, platform: Platform, version: str, before: Window | None, now: float) -> Window | None:
+def _silent(spec: Spec, platform: Platform, version: str, before: Window | None) -> Window | None:
     """A red window where nothing was asked for longer than `monitor.silence`; once, until traffic comes again."""
     if before is None or (before.rows == 0 and before.version == version):
         return None
     records = Records.at(platform.places.home)
     newest = evidence.last(records, spec.name, 1)
-    if not newest or now - newest[-1].at < seconds(spec.monitor.silence):
+    if not newest or time.time() - newest[-1].at < seconds(spec.monitor.silence):
         return None
     said = f"no request since {iso(newest[-1].at)}"
     window = Window(
@@ -172,10 +188,17 @@ class _Look:
     """The judgement of one window's parts."""
 
     def __init__(
-        self, spec: Spec, platform: Platform, records: Records, signature: Signature, measured: Yardstick | None, version: str
+        self,
+        spec: Spec,
+        platform: Platform,
+        records: Records,
+        signature: Signature,
+        measured: Yardstick | None,
+        version: str,
+        epoch: int,
     ) -> None:
         self._spec, self._platform, self._records, self._signature = spec, platform, records, signature
-        self._measured, self._version = measured, version
+        self._measured, self._version, self._epoch = measured, version, epoch
         self.sampled = 0
 
     def quality(self, labels: _Labels) -> Signal:
@@ -236,7 +259,12 @@ class _Look:
             return Signal(state="unknown", said="no series of truths to compare with")
         trained = measured.truths["time"].max().timestamp()
         table = self._records.outcomes(
-            self._spec.name, since=trained, until=labels.until + 1e-3, roles=("champion",), labelled=True
+            self._spec.name,
+            since=math.floor(trained) + _TICK,
+            until=math.floor(labels.until) + _TICK,
+            roles=("champion",),
+            labelled=True,
+            after=self._epoch,
         ).to_pandas()
         said: list[str] = []
         for entity, history, recent in inputs.series(measured.truths, table, seconds(self._spec.data.step or "1s")):
