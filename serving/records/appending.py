@@ -78,6 +78,7 @@ class Appender:
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Keep a group. sqlalchemy.exc.IntegrityError where one has an id that its role had already: then none is kept."""
         end = self.ends.get("predictions")
+        locked = self.ends
         with self.connection.begin():
             sealed = None
             if end is not None and all(_kind(one) in self._packers for one in predictions):
@@ -85,11 +86,12 @@ class Appender:
                 moved = self._one(self._say.move, (*sealed.end, "predictions", *end)).rowcount
                 sealed = sealed if moved else None
             if sealed is None:
-                sealed = self._sealed(predictions, self._locked()["predictions"])
+                locked = self._locked()
+                sealed = self._sealed(predictions, locked["predictions"])
                 self._one(self._say.end, (*sealed.end, "predictions"))
             self._many(self._say.prediction, sealed.records)
             self._many(self._say.payload, sealed.payloads)
-        self.ends = self.ends | {"predictions": sealed.end}
+        self.ends = locked | {"predictions": sealed.end}
 
     def _sealed(self, predictions: Sequence[Prediction], end: tuple[int, bytes]) -> _Sealed:
         """The rows of a group behind an end."""
