@@ -105,8 +105,10 @@ def _naming(connection: sa.Connection, unpack: Unpacking, rows: Sequence[Any], e
     import sqlalchemy as sa
 
     of = tables().outcomes.c
+    if not rows:
+        return []
     absorbed = sa.select(of.sequence).where(of.sequence.between(rows[0].sequence, rows[-1].sequence), of.entity == entity)
-    named = set(connection.scalars(absorbed)) if rows else set()
+    named = set(connection.scalars(absorbed))
     for row in rows:
         if row.content is not None:
             content = Content.read(unpack(connection, row.dictionary, row.content))
