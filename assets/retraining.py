@@ -106,6 +106,11 @@ def record(ledger: Ledger, spec: Spec, tags: Mapping[str, str], *, by_person: bo
     return ledger.record("retrain", spec.name, "", payload, actor=actor, key=key)
 
 
+def tags_of(asked: Decision) -> dict[str, str]:
+    """The tags of the run that a `retrain` record asks for."""
+    return {TAG: json.dumps(asked.payload["cutoff"], sort_keys=True)}
+
+
 def ended(ledger: Ledger, asked: Decision, places: Places, run_id: str, *, failed: str | None) -> Decision:
     """The `retrain` record of its end: passed, refused or failed (of its run, not of its rollout), what it cost, and the version.
 

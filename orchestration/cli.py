@@ -138,6 +138,26 @@ def retrain(
 
 
 @app.command()
+def replay(
+    workload: Name,
+    start: Annotated[str, typer.Option("--from", help="A year or a date: what the model was trained on ends before it.")],
+    end: Annotated[str | None, typer.Option("--to", help="A year or a date; else the source's last row.")] = None,
+    speed: Annotated[str, typer.Option(help="max, or how many times faster than it happened.")] = "max",
+    fault: Annotated[
+        str | None, typer.Option(help="Plant a sensor fault: offset, drift or stuck, then :SIZE and @DATE where wanted.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Play later years as live traffic, truth arriving late, and watch the loop keep the model honest."""
+    from orchestration.replay import playing, screen
+
+    done = playing.replay(
+        _places(), workload, start, end=end, speed=playing.pace(speed), fault=fault, told=screen.Screen().told
+    )
+    _print(as_json, playing.plain(done), lambda _: screen.summary(done))
+
+
+@app.command()
 def workloads(as_json: Json = False) -> None:
     """The workloads of this project, with what each serves."""
     from orchestration import report

@@ -46,6 +46,10 @@ class Scenario:
                 one.setdefault(signature.entity, entity)
         return found
 
+    def before(self) -> list[dict[str, Any]]:
+        """The truths between the end of training and the start: nobody asked for them, and a retrain learns from them."""
+        return self.labels(self.truths["known"].min(), self.start)
+
     def labels(self, begin: pd.Timestamp, end: pd.Timestamp) -> list[dict[str, Any]]:
         """The truths that arrive in [begin, end)."""
         known = self.truths["known"]
@@ -64,10 +68,31 @@ class Scenario:
             begin += length
 
 
-def load(spec: Spec, places: Places, start: str, end: str | None = None, fault: Fault | None = None) -> Scenario:
-    """The scenario from `start` on. UserError where the workload is no series, or nothing lies after `start`."""
+def moment(text: str, option: str = "--from") -> pd.Timestamp:
+    """A year or a date, as UTC; UserError for anything else."""
     import pandas as pd
 
+    try:
+        return pd.Timestamp(text, tz="UTC")
+    except ValueError as error:
+        raise UserError(
+            f"{option} {text!r}: {error}", next_step="write a year or a date, such as 1991 or 2011-03-01"
+        ) from error
+
+
+def load(
+    spec: Spec,
+    places: Places,
+    start: str,
+    end: str | None = None,
+    fault: Fault | None = None,
+    *,
+    known_until: pd.Timestamp | None = None,
+) -> Scenario:
+    """The scenario from `start` on. UserError where the workload is no series, or nothing lies after `start`.
+
+    `known_until`: how far the champion's training data go (default: to the start).
+    """
     from data import examples, prepare, sources
 
     data = spec.data.model_copy(update={"until": None, "sha256": None})
@@ -75,10 +100,7 @@ def load(spec: Spec, places: Places, start: str, end: str | None = None, fault: 
         raise UserError(
             f"{spec.name} is no series: there is no later time to replay", next_step="aiprime replay takes co2, bikes or elec2"
         )
-    try:
-        begins, ends = pd.Timestamp(start, tz="UTC"), pd.Timestamp(end, tz="UTC") if end else None
-    except ValueError as error:
-        raise UserError(f"--from {start!r}: {error}", next_step="write a year or a date, such as 1991 or 2011-03-01") from error
+    begins, ends = moment(start), moment(end, "--to") if end else None
     table = prepare.prepare(sources.read(data, places), data)
     last = table[data.time].max()
     ends = min(ends, last) if ends is not None else last
@@ -95,12 +117,18 @@ def load(spec: Spec, places: Places, start: str, end: str | None = None, fault: 
     made = examples.make(table, spec.task, data, spec.features).table
     made = made[(made[TIME] >= begins) & (made[TIME] < ends)].sort_values(TIME, ignore_index=True)
     return Scenario(
-        spec=spec, examples=made, truths=_truths(table, spec, begins), start=begins, end=ends, fault=fault, fault_at=fault_at
+        spec=spec,
+        examples=made,
+        truths=_truths(table, spec, known_until if known_until is not None else begins),
+        start=begins,
+        end=ends,
+        fault=fault,
+        fault_at=fault_at,
     )
 
 
 def _truths(table: pd.DataFrame, spec: Spec, start: pd.Timestamp) -> pd.DataFrame:
-    """Every known truth from `start` on; it arrives one step and the label delay after its own time began."""
+    """Every known truth from `start` on; it arrives the label delay after its own time."""
     import pandas as pd
 
     data = spec.data

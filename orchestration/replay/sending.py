@@ -50,26 +50,27 @@ class Client:
         return new
 
     def _post(self, path: str, body: bytes) -> bytes:
-        for last in (False, True):
+        try:
+            status, content = self._once(path, body)
+        except (OSError, http.client.HTTPException):  # a kept connection that was closed: once more
+            self._connection().close()
             try:
-                connection = self._connection()
-                connection.request("POST", path, body, _JSON)
-                answer = connection.getresponse()
-                content = answer.read()
-            except (OSError, http.client.HTTPException) as error:  # a kept connection that was closed: once more
-                self._connection().close()
-                if last:
-                    raise UserError(
-                        f"the gateway does not answer: {error}", where=self._at.geturl(), next_step="aiprime up"
-                    ) from error
-            else:
-                break
-        if answer.status != 200:
+                status, content = self._once(path, body)
+            except (OSError, http.client.HTTPException) as error:
+                step = "aiprime up"
+                raise UserError(f"the gateway does not answer: {error}", where=self._at.geturl(), next_step=step) from error
+        if status != 200:
             said = content.decode(errors="replace")
             with suppress(ValueError, LookupError, TypeError):
                 said = str(json.loads(content)["error"])
-            raise UserError(f"the gateway refused ({answer.status}): {said[:500]}", where=self._at.geturl() + path)
+            raise UserError(f"the gateway refused ({status}): {said[:500]}", where=self._at.geturl() + path)
         return content
+
+    def _once(self, path: str, body: bytes) -> tuple[int, bytes]:
+        connection = self._connection()
+        connection.request("POST", path, body, _JSON)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
     def _connection(self) -> http.client.HTTPConnection:
         if not hasattr(self._own, "connection"):
