@@ -11,11 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from data import cutoff, examples, labels, prepare
+from data import cutoff, examples, labels, prepare, sources
 from data.cutoff import Cutoff
 from data.errors import UserError
 from data.places import Places
@@ -218,3 +219,21 @@ def test_a_cutoff_that_cannot_be_meant_is_refused(wrong):
     """One window, longer than nothing, and a frozen range that has an inside."""
     with pytest.raises(ValidationError):
         Cutoff(until=at(3), **wrong)
+
+
+def test_co2_up_to_1975():
+    """Cut off at 1975-01-01, co2 ends there, its holdout is the window and nothing in the window was learnt."""
+    root = Path(__file__).parents[2]
+    found = yaml.safe_load((root / "orchestration" / "workloads" / "co2" / "defs.yaml").read_text())["attributes"]
+    data, features = DataSection(**found["data"]), FeaturesSection(**found["features"])
+    places, until = Places(root=root, home=root / ".aiprime"), datetime(1975, 1, 1, tzinfo=UTC)
+    cut = Cutoff(until=until, window_s=3 * 52 * 7 * DAY)
+    rows = prepare.prepare(sources.read(data, places), data, cut)
+    assert until - timedelta(weeks=1) <= rows["week"].max() < until
+    table = examples.make(rows, "forecasting", data, features, cut).table
+    week = timedelta(weeks=1)
+    held, learnt = (table.loc[table[SPLIT] == side, TIME] for side in (HOLDOUT, TRAIN))
+    assert cut.begins is not None
+    assert cut.begins <= held.min() + 4 * week < cut.begins + week
+    assert until - week <= held.max() + 52 * week < until
+    assert cut.begins - week <= learnt.max() + 52 * week < cut.begins
