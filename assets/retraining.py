@@ -57,7 +57,7 @@ def request(
         until=until,
         window_s=round(window.total_seconds()) if isinstance(window, timedelta) else None,
         window_rows=None if isinstance(window, timedelta) else window,
-        frozen=frozen(spec, platform.ledger),
+        frozen=frozen(spec, platform.ledger, until),
         labels=spec.retrain.labels,
         reason=reason.strip(),
         sequence=window_sequence,
@@ -84,12 +84,16 @@ def span(spec: Spec) -> timedelta:
     return timedelta(seconds=(max(horizons) - min(horizons)) * seconds(spec.data.step or "0s"))
 
 
-def frozen(spec: Spec, ledger: Ledger) -> Window | None:
-    """The frozen holdout that follows from the promotions so far (training/promote.py states the rule)."""
+def frozen(spec: Spec, ledger: Ledger, until: datetime) -> Window | None:
+    """The frozen holdout that follows from the promotions so far (training/promote.py states the rule).
+
+    A gate window that lies after `until` counts for none: a replay begins with less than an earlier champion knew.
+    """
     gates = {one.version: one.payload.get("gate_window") for one in ledger.history(spec.name, "registered")}
     promoted = dict.fromkeys(one.version for one in ledger.history(spec.name, "promoted"))  # a return to an older one is none
     windows = [_window(gates.get(version)) for version in promoted]
-    return next_frozen(windows, frozen_for=spec.promote.frozen_for, span=span(spec))
+    known = [one if one and one[0] < until else None for one in windows]
+    return next_frozen(known, frozen_for=spec.promote.frozen_for, span=span(spec))
 
 
 def _window(stored: list[str] | None) -> Window | None:

@@ -100,24 +100,25 @@ def test_the_window_is_the_share_that_the_yaml_states(here: Here):
 def test_the_frozen_holdout_follows_the_promotions(here: Here):
     """It is the oldest part of the first promoted gate window, until four more promotions renew it; a return to an older version,
     and a version that was judged before there were windows, are none."""
-    assert retraining.frozen(spec(), here.ledger) is None
+    assert retraining.frozen(spec(), here.ledger, at(1999)) is None
     for number in range(6):
         registered(here, str(number), (at(1980 + 2 * number), at(1984 + 2 * number)) if number else None)
     promoted(here, "0")
-    assert retraining.frozen(spec(), here.ledger) is None
+    assert retraining.frozen(spec(), here.ledger, at(1999)) is None
     promoted(here, "1")
-    first = retraining.frozen(spec(), here.ledger)
+    first = retraining.frozen(spec(), here.ledger, at(1999))
     assert first is not None
     assert first[0] == at(1982)
     assert at(1983) < first[1] < at(1984)  # 48 weeks, and a quarter of what is left of four years
     promoted(here, "2", "1", "2", "3", "4")
-    assert retraining.frozen(spec(), here.ledger) == first
+    assert retraining.frozen(spec(), here.ledger, at(1999)) == first
     assert asked(here).frozen == first
     promoted(here, "5")
-    renewed = retraining.frozen(spec(), here.ledger)
+    renewed = retraining.frozen(spec(), here.ledger, at(1999))
     assert renewed is not None
     assert renewed[0] == at(1990)
-    assert retraining.frozen(spec(promote={"frozen_for": 0}), here.ledger) is None
+    assert retraining.frozen(spec(), here.ledger, at(1989)) == first  # the others lie in its future
+    assert retraining.frozen(spec(promote={"frozen_for": 0}), here.ledger, at(1999)) is None
 
 
 def test_a_run_with_the_tag_sets_the_cutoff_and_one_without_leaves_it(here: Here):
