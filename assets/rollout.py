@@ -33,7 +33,8 @@ def offer(spec: Spec, platform: Platform, registered: Decision, verdict: str) ->
     """
     ledger, target = platform.ledger, platform.deployment()
     release, version = ledger.release(spec.name), registered.version
-    if said := _settled(release, version):
+    refused = next((one for one in ledger.history(spec.name, "refused") if one.version == version), None)
+    if said := _settled(release, version) or (f"refused: {refused.payload['reason']}" if refused else ""):
         target.serve(spec.name)
     elif untried := _nothing_to_try_on(spec, platform, release):
         reason = f"{verdict} ({untried})"
