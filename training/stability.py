@@ -73,11 +73,15 @@ def calibrate(
 ) -> Limit:
     """The limit for windows of `window` rows, from per-row losses in the order of time; what is not a number is left out.
 
-    The upper end is `mean + inflation * (resampled quantile - mean)`. A new window's mean differs from history's by both their
-    errors: the inflation is sqrt(1 + window/n), times t / normal with n/window - 1 degrees of freedom (at least 1). Where 20 windows or more fit, it is no less than the quantile of history's own windows. Without a finite
+    The upper end is history's mean and `inflation` times the wider of two deviations: that of the resampled quantile, and the normal one
+    by the spread of history's own overlapping windows (subsampling: Politis and Romano 1994), which sees what hangs together for
+    longer than a block, such as a season. A new window's mean differs from history's by both their errors: sqrt(1 + window/n); and n/window
+    windows show spread and extremes only so well: see `_few`. Together that is `inflation`, 1.0 for long history, 1.3 where ten
+    windows fit, 4.7 where two do. Fewer than five are called short. Without a finite
     loss nothing can be judged: every number is NaN, and `judge` finds that each window exceeds.
     """
     import numpy as np
+    from scipy.stats import norm
 
     if not 0 < false_alarms < 1 or window < 1:
         raise ValueError(f"false_alarms is a share between 0 and 1 and window a number of rows: {false_alarms}, {window}")
@@ -100,12 +104,12 @@ def calibrate(
     length = min(block or block_length(losses), n, window)
     mean, fit = float(losses.mean()), n / window
     resampled = _means(losses, window, length, np.random.default_rng(seed), times)
-    inflation = math.sqrt(1 + 1 / fit) * _t_over_normal(false_alarms, fit)
+    inflation = math.sqrt(1 + 1 / fit) * _few(false_alarms, fit)
     upper = mean + inflation * max(float(np.quantile(resampled, 1 - false_alarms)) - mean, 0.0)
-    if fit >= 1 / false_alarms:
+    if fit >= 2:
         ahead = np.concatenate([[0.0], np.cumsum(losses)])
         own = (ahead[window:] - ahead[:-window]) / window
-        upper = max(upper, float(np.quantile(own, 1 - false_alarms)))
+        upper = max(upper, mean + inflation * float(norm.isf(min(false_alarms, 0.4)) * own.std()))
     said = f"{n} stable rows, blocks of {length}: {100 * false_alarms:g} of 100 stable windows of {window} exceed {upper:.4g}"
     if fit < FEW:
         said += f"; only {fit:.1f} windows fit: the limit is {inflation:.2f} times as far from the mean as resampling says"
@@ -212,11 +216,14 @@ def _means(losses: np.ndarray, window: int, length: int, rng: np.random.Generato
     return sums / window
 
 
-def _t_over_normal(false_alarms: float, fit: float) -> float:
+def _few(false_alarms: float, fit: float) -> float:
+    """How much wider a limit is that `fit` windows gave, by the normal's quantiles: for a spread that they tell only so well (t), and
+    from the rate 1/(fit + 1), which is all that the worst of them stands for, to the stated one; the larger counts."""
     from scipy.stats import norm, t
 
     tail = min(false_alarms, 0.4)
-    return float(t.ppf(1 - tail, max(fit - 1, 1.0)) / norm.ppf(1 - tail))
+    stretch = norm.isf(tail) / norm.isf(max(tail, min(1 / (fit + 1), 0.25)))
+    return float(max(t.isf(tail, max(fit - 1, 1.0)) / norm.isf(tail), stretch))
 
 
 def _reach(logs: np.ndarray, tail: float) -> float:
