@@ -49,7 +49,8 @@ class Statements:
         named = f"WHERE workload = {self.mark} AND version = {self.mark} AND form = {self.mark}"
         self.dictionaries = f"SELECT number, content FROM dictionaries {named}"
         self.last_dictionary = "SELECT coalesce(max(number), 0) FROM dictionaries"
-        self.lock = "UPDATE chain_ends SET sequence = sequence"  # SQLite takes its write lock, PostgreSQL locks both rows
+        # SQLite takes its write lock, PostgreSQL locks the row: one row only, or two writers could wait for each other.
+        self.lock = f"UPDATE chain_ends SET sequence = sequence WHERE chain = {self.mark}"
         self.ends = "SELECT chain, sequence, hash FROM chain_ends"
         self.end = f"UPDATE chain_ends SET sequence = {self.mark}, hash = {self.mark} WHERE chain = {self.mark}"
         self.move = f"{self.end} AND sequence = {self.mark} AND hash = {self.mark}"
@@ -86,7 +87,7 @@ class Appender:
                 moved = self._one(self._say.move, (*sealed.end, "predictions", *end)).rowcount
                 sealed = sealed if moved else None
             if sealed is None:
-                locked = self._locked()
+                locked = self._locked("predictions")
                 sealed = self._sealed(predictions, locked["predictions"])
                 self._one(self._say.end, (*sealed.end, "predictions"))
             self._many(self._say.prediction, sealed.records)
@@ -114,7 +115,7 @@ class Appender:
     def label(self, labels: Sequence[tuple[Label, labels_.About, labels_.Value]]) -> Labelled:
         """Keep those labels that say something new."""
         with self.connection.begin():
-            ends = self._locked()
+            ends = self._locked("labels")
             sequence, previous = ends["labels"]
             known = self._known(labels)
             at, salts = time.time(), os.urandom(SALT * len(labels))
@@ -139,9 +140,9 @@ class Appender:
         self.ends = ends | {"labels": (sequence, previous)}
         return Labelled(new=new, same=len(labels) - new - corrected, corrected=corrected)
 
-    def _locked(self) -> dict[str, tuple[int, bytes]]:
-        """Both chains' ends, which nobody else can move until the transaction ends."""
-        self.connection.exec_driver_sql(self._say.lock)
+    def _locked(self, chain: str) -> dict[str, tuple[int, bytes]]:
+        """Both chains' ends, of which nobody else can move this one until the transaction ends."""
+        self._one(self._say.lock, (chain,))
         return {chain: (sequence, bytes(end)) for chain, sequence, end in self.connection.exec_driver_sql(self._say.ends)}
 
     def _many(self, statements: dict[int, str], rows: list[tuple[Any, ...]]) -> None:
