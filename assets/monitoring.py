@@ -77,7 +77,7 @@ def look(spec: Spec, platform: Platform, *, clock: float | None = None) -> Windo
         sampled=looked.sampled,
         seed=_SEED,
     )
-    return _record(platform, window, before)
+    return _record(platform, window, before.seen if before else epoch.decision)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,6 @@ class _Labels:
     since: float
     until: float
     rows: pd.DataFrame
-    table: Any
     unknown: int
 
 
@@ -151,12 +150,12 @@ def _labels(records: Records, spec: Spec, before: Window | None, end: float, aft
         if end - delay > since
         else 0
     )
-    return _Labels(since, until, table.to_pandas(), table, waiting)
+    return _Labels(since, until, table.to_pandas(), waiting)
 
 
-def _record(platform: Platform, window: Window, before: Window | None) -> Window:
-    """The window's record; once for the windows before it, so that two who look at once leave one."""
-    key = f"window:{window.workload}:{before.seen if before else 0}:{window.version}"
+def _record(platform: Platform, window: Window, follows: int) -> Window:
+    """The window's record; once for the record that it follows, so that two who look at once leave one."""
+    key = f"window:{window.workload}:{follows}:{window.version}"
     return read(platform.ledger.record("window", window.workload, window.version, window.payload(), actor="monitor", key=key))
 
 
@@ -181,7 +180,7 @@ def _silent(spec: Spec, platform: Platform, version: str, before: Window | None)
         labelled=0,
         signals={"volume": Signal(state="no data", said=said, value=0.0)},
     )
-    return _record(platform, window, before)
+    return _record(platform, window, before.seen)
 
 
 class _Look:
@@ -212,7 +211,7 @@ class _Look:
             )
         if self._measured is None:
             return Signal(state="unknown", said="this version was registered before there were monitors: retrain it")
-        losses = evidence.losses(labels.table, self._spec, self._measured.metric)
+        losses = evidence.losses(labels.rows, self._spec, self._measured.metric)
         found = {name: self._judged(losses[index], name) for name, index in self._by_horizon(labels)}
         judged = {name: one for name, one in found.items() if one["n"] >= self._spec.monitor.min_rows}
         if not judged:
