@@ -65,20 +65,28 @@ class Inference:
         self._journal.admit()
         asked = await read(request, call.line, call.instances, route.max_body_mb << 20)
         workload, prediction_id = route.workload, ids.new_id()
+        self._journal.coming += 1
+        try:
+            tries = await self._tried(workload, prediction_id, asked)
+        finally:
+            self._journal.coming -= 1
+        if ids.kept(prediction_id, self._route(workload).sample):
+            await self._journal.keep(*(record(prediction_id, asked, one) for one in tries))
+            self._copy(tries[0], prediction_id, asked)
+        return written(tries[0], asked.protocol, prediction_id)
+
+    async def _tried(self, workload: str, prediction_id: str, asked: Asked) -> list[Try]:
+        """What came of it: first the try that the client sees, then a challenger's that failed."""
         route = self._route(workload)  # it may have changed while the body came
-        tried = failed = None
+        failed = None
         if route.challenger is not None and challenged(route, prediction_id, self._entity(route, asked)):
-            tried = await self._challenger(workload, asked)
-            if tried is not None and tried.status >= 400:
-                tried, failed = None, tried
-        if tried is None:
-            tried = await self._champion(workload, asked)
-        if ids.kept(prediction_id, route.sample):
-            # What both refuse is the client's mistake and says nothing of the challenger.
-            of_note = [failed] if failed is not None and (tried.status < 400 or not 400 <= failed.status < 500) else []
-            await self._journal.keep(*(record(prediction_id, asked, one) for one in (tried, *of_note)))
-            self._copy(tried, prediction_id, asked)
-        return written(tried, asked.protocol, prediction_id)
+            failed = await self._challenger(workload, asked)
+            if failed is not None and failed.status < 400 and failed.answer is not None:
+                return [failed]
+        tried = await self._champion(workload, asked)
+        # What both refuse is the client's mistake and says nothing of the challenger.
+        refused_by_both = failed is not None and 400 <= failed.status < 500 and 400 <= tried.status < 500
+        return [tried] if failed is None or refused_by_both else [tried, failed]
 
     def _copy(self, tried: Try, prediction_id: str, asked: Asked) -> None:
         route = self._pointer.routes.get(tried.route.workload)

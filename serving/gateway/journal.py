@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from serving.gateway.refusal import Refusal
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from serving.records import Prediction
 
 log = logging.getLogger("aiprime.gateway")
-GROUP = 512  # predictions of one commit
+GROUP = 512  # requests of one commit
 BACKLOG = 4096  # requests that wait for one
+_SEVERAL = 5
+_MOMENT_S = 0.002
 _STUCK_S = 5.0  # a commit that takes longer lets no more requests in
 _SQLITE_FULL = 13
 _DISK_FULL = "53100"  # PostgreSQL's
@@ -34,6 +36,9 @@ T = TypeVar("T")
 
 class Log(Protocol):
     """What the journal asks of the records."""
+
+    def sizes(self, ids: Sequence[str]) -> Any:
+        """Asked once, of no ids: opens the database before the first request has to wait for that."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Keep them all or raise; durable on return."""
@@ -45,12 +50,22 @@ class _Entry(NamedTuple):
     job: Callable[[], Any] | None
 
 
+_Outcome = tuple[_Entry, Any, Exception | None]
+
+
 class Journal:
-    """The one writer of a gateway's records. All methods belong to the event loop's thread."""
+    """The one writer of a gateway's records. All methods belong to the event loop's thread.
+
+    `coming` counts the requests that will have something to keep soon: whoever asks models counts them. A commit costs as much as ten
+    more records in it, so where several are coming it waits for half of them, for a moment; one alone never waits.
+    """
 
     def __init__(self, records: Log, telemetry: Telemetry) -> None:
         self._records, self._telemetry = records, telemetry
-        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self.coming = 0
+        self._waiting: list[_Entry] = []
+        self._later: asyncio.TimerHandle | None = None
+        self._groups: SimpleQueue[list[_Entry] | None] = SimpleQueue()
         self._backlog = 0
         self._begun: float | None = None  # when the commit that is under way began
         self._thread: threading.Thread | None = None
@@ -78,53 +93,47 @@ class Journal:
 
     async def close(self) -> None:
         """Write what was handed over, then end the thread."""
-        if self._thread is not None:
-            self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+        if self._thread is None:
+            return
+        while self._backlog:
+            self._hand_over()
+            await asyncio.sleep(0.01)
+        self._groups.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._thread = None
 
     def _put(self, predictions: tuple[Prediction, ...], job: Callable[[], Any] | None) -> asyncio.Future[Any]:
         self._backlog += 1
         done = self._loop.create_future()
-        self._queue.put(_Entry(done, predictions, job))
+        self._waiting.append(_Entry(done, predictions, job))
+        if self._begun is None:
+            self._consider()
         return done
 
-    # -- the thread
+    def _consider(self) -> None:
+        """Hand over what waits, unless it is worth waiting for more. The thread is idle."""
+        if self.coming < _SEVERAL or len(self._waiting) >= self.coming:
+            self._hand_over()
+        elif self._later is None:
+            self._later = self._loop.call_later(_MOMENT_S, self._hand_over)
 
-    def _write(self) -> None:
-        going = True
-        while going:
-            group: list[_Entry] = []
-            entry = self._queue.get()
-            size = 0
-            try:
-                while entry is not None:
-                    group.append(entry)
-                    size += len(entry.predictions)
-                    if size >= GROUP:
-                        break
-                    entry = self._queue.get_nowait()
-            except Empty:
-                pass
-            going = entry is not None
-            self._begun = time.monotonic()
-            outcomes = self._commit([one for one in group if one.job is None])
-            outcomes += [(one, *_outcome(one.job)) for one in group if one.job is not None]
-            seconds = time.monotonic() - self._begun
-            self._begun = None
-            self._loop.call_soon_threadsafe(self._wake, outcomes, size, seconds)
+    def _hand_over(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self._begun is not None or not self._waiting:
+            return
+        group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+        self._begun = time.monotonic()
+        self._groups.put(group)
 
-    def _commit(self, group: list[_Entry]) -> list[tuple[_Entry, Any, Exception | None]]:
-        if not group:
-            return []
-        predictions = [one for entry in group for one in entry.predictions]
-        _, error = _outcome(lambda: self._records.append(predictions))
-        if error is not None and len(group) > 1 and refusal(error) is None:  # one of them is at fault: not the others'
-            return [(entry, *_outcome(lambda entry=entry: self._records.append(entry.predictions))) for entry in group]
-        return [(entry, None, error) for entry in group]
-
-    def _wake(self, outcomes: list[tuple[_Entry, Any, Exception | None]], size: int, seconds: float) -> None:
+    def _wake(self, outcomes: list[_Outcome], seconds: float) -> None:
+        """A group is done."""
+        self._begun = None
         self._backlog -= len(outcomes)
+        if self._waiting:
+            self._consider()
+        size = sum(len(entry.predictions) for entry, _, _ in outcomes)
         if size:
             self._telemetry.committed(size, seconds)
         for entry, result, error in outcomes:
@@ -143,6 +152,25 @@ class Journal:
         if (error is None) is self._failing:
             self._failing = not self._failing
             log.error("the records cannot be written: %s", error) if error else log.info("the records are written again")
+
+    # -- the thread
+
+    def _write(self) -> None:
+        _outcome(lambda: self._records.sizes(()))  # what is wrong with it, the first group will say
+        while (group := self._groups.get()) is not None:
+            began = time.monotonic()
+            outcomes = self._commit([one for one in group if one.job is None])
+            outcomes += [(one, *_outcome(one.job)) for one in group if one.job is not None]
+            self._loop.call_soon_threadsafe(self._wake, outcomes, time.monotonic() - began)
+
+    def _commit(self, group: list[_Entry]) -> list[_Outcome]:
+        if not group:
+            return []
+        predictions = [one for entry in group for one in entry.predictions]
+        _, error = _outcome(lambda: self._records.append(predictions))
+        if error is not None and len(group) > 1 and refusal(error) is None:  # one of them is at fault: not the others'
+            return [(entry, *_outcome(lambda entry=entry: self._records.append(entry.predictions))) for entry in group]
+        return [(entry, None, error) for entry in group]
 
 
 def refusal(error: BaseException) -> Refusal | None:

@@ -1,0 +1,244 @@
+"""Labels: joined by prediction or by time, in every form that is offered; idempotent; a wrong one is named and spoils its upload."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving.gateway.label_checks import Checks, Known, Wrong
+from serving.records import Records
+from tests.serving.gateway.conftest import Reply, Running
+from tests.serving.gateway.model_server import ModelServer, says
+from training.signature import Input, Output, Signature
+
+UNKNOWN = "0198c0de-0000-7000-8000-000000000000"
+ANSWER = '{"predictions":[1,2,3]}'
+
+
+def signature(task: Any, **fields: Any) -> Signature:
+    outputs = (Output(name="prediction", datatype="FP64", tensor="y0"),)
+    inputs = (Input(name="x", kind="number", tensor="x0"),)
+    return Signature(workload="w", family="tabular", task=task, target="y", inputs=inputs, outputs=outputs, **fields)
+
+
+FORECAST = signature("forecasting", horizons=(1, 24), step_seconds=3600, time="time", entity="station")
+CLASSES = signature("classification", classes=("DOWN", "UP", "1", "true"))
+NUMBER = signature("regression")
+
+
+class Door:
+    """One workload of a task, and its labels' door."""
+
+    def __init__(self, gateway: Running, server: ModelServer, name: str, of: Signature) -> None:
+        self.gateway, self.name = gateway, name
+        folder = gateway.home / "models" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        of.write(folder)
+        gateway.point(server.url, workload=name, model=str(folder))
+
+    def predicted(self) -> str:
+        return self.gateway.predict({"x": 1}, workload=self.name).headers["x-aiprime-prediction-id"]
+
+    def send(self, *labels: Any) -> Reply:
+        return self.gateway.ask("POST", "/v1/labels", json.dumps({"workload": self.name, "labels": labels}))
+
+    def upload(self, body: bytes, kind: str) -> Reply:
+        return self.gateway.ask("POST", f"/v1/labels?workload={self.name}", body, {"Content-Type": kind})
+
+    def kept(self, prediction_id: str) -> dict[str, Any]:
+        return {one.about: one.value for one in Records.at(self.gateway.home).labels_of(prediction_id)}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ModelServer]:
+    with ModelServer(says(ANSWER)) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def number(gateway: Running, server: ModelServer) -> Door:
+    return Door(gateway, server, "number", NUMBER)
+
+
+@pytest.fixture(scope="module")
+def classes(gateway: Running, server: ModelServer) -> Door:
+    return Door(gateway, server, "classes", CLASSES)
+
+
+@pytest.fixture(scope="module")
+def forecast(gateway: Running, server: ModelServer) -> Door:
+    return Door(gateway, server, "forecast", FORECAST)
+
+
+def counts(new: int = 0, same: int = 0, corrected: int = 0) -> dict[str, int]:
+    return {"new": new, "same": same, "corrected": corrected}
+
+
+def test_a_single_label_joins_its_prediction(number: Door) -> None:
+    """One object by ID/n is kept; sent again it changes nothing; another value corrects it; the prediction shows it."""
+    one = number.predicted()
+    label = {"workload": "number", "prediction_id": f"{one}/2", "value": 4.5}
+    for value, expected in ((4.5, counts(new=1)), (4.5, counts(same=1)), (5, counts(corrected=1))):
+        reply = number.gateway.ask("POST", "/v1/labels", json.dumps(label | {"value": value}))
+        assert (reply.status, reply.json) == (200, expected)
+    found = number.gateway.ask("GET", f"/v1/predictions/{one}").json
+    assert found["labels"] == [{"about": f"id:{one}/2", "value": 5.0}]
+
+
+def test_a_single_label_may_name_a_time(forecast: Door) -> None:
+    """By entity and time: any way of writing the same moment is the same label."""
+    label = {"workload": "forecast", "entity": "a", "time": "2001-01-06T00:00:00Z", "value": 370.1}
+    for time, expected in (
+        ("2001-01-06T00:00:00Z", counts(new=1)),
+        ("2001-01-06T01:00:00+01:00", counts(same=1)),
+        ("2001-01-06", counts(same=1)),
+        (978739200, counts(same=1)),
+    ):
+        reply = forecast.gateway.ask("POST", "/v1/labels", json.dumps(label | {"time": time}))
+        assert (reply.status, reply.json) == (200, expected), time
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(number: Door) -> None:
+    """A batch of good labels is kept; with one bad among them nothing is, and the bad ones are named with their place and next step."""
+    one = number.predicted()
+    rows = [{"prediction_id": f"{one}/{n}", "value": n} for n in range(3)]
+    reply = number.send(*rows, {"prediction_id": f"{one}/3", "value": 1}, {"prediction_id": f"{one}/0", "value": "x"}, 5)
+    assert reply.status == 400
+    assert [(wrong["index"], bool(wrong["next_step"])) for wrong in reply.json["labels"]] == [(3, True), (4, True), (5, True)]
+    assert "no row 3" in reply.json["labels"][0]["what"]
+    assert "nothing was kept" in reply.json["error"]
+    assert number.kept(one) == {}
+    assert number.send(*rows).json == counts(new=3)
+    assert number.send(*rows[:2], rows[2] | {"value": 7}).json == counts(same=2, corrected=1)
+    assert number.kept(one) == {f"id:{one}/0": 0.0, f"id:{one}/1": 1.0, f"id:{one}/2": 7.0}
+
+
+def test_an_unknown_prediction_is_a_404_that_names_it(number: Door, classes: Door) -> None:
+    """An id that was never given is named; one of another workload is told whose it is."""
+    reply = number.send({"prediction_id": number.predicted(), "value": 1}, {"prediction_id": UNKNOWN, "value": 1})
+    assert (reply.status, UNKNOWN in reply.json["error"]) == (404, True)
+    other = classes.predicted()
+    reply = number.send({"prediction_id": f"{other}/0", "value": 1})
+    assert (reply.status, "a prediction of classes" in reply.json["error"]) == (400, True)
+
+
+def test_what_the_sample_left_out_is_no_mistake(gateway: Running, server: ModelServer) -> None:
+    """Where only a share is kept, labels of the rest are counted and dropped, so that a client need not know."""
+    door = Door(gateway, server, "sampled", NUMBER)
+    gateway.point(server.url, workload="sampled", model=str(gateway.home / "models" / "sampled"), sample=0.0)
+    reply = door.send({"prediction_id": f"{door.predicted()}/0", "value": 1})
+    assert (reply.status, reply.json) == (200, counts() | {"left_out": 1})
+
+
+def test_csv_and_parquet_are_taken(number: Door, forecast: Door) -> None:
+    """The same labels as CSV and as Parquet are the same labels."""
+    one = number.predicted()
+    csv = f"prediction_id,value\r\n{one}/0,1.5\r\n{one}/1,2\r\n".encode()
+    assert number.upload(csv, "text/csv").json == counts(new=2)
+    table = pa.table({"prediction_id": [f"{one}/0", f"{one}/1"], "value": [1.5, 2.0]})
+    assert number.upload(parquet(table), "application/vnd.apache.parquet").json == counts(same=2)
+    assert number.kept(one) == {f"id:{one}/0": 1.5, f"id:{one}/1": 2.0}
+
+    csv = '\ufeffentity,time,value\n"Mauna, Loa ☁",2002-01-06T00:00:00Z,370.5\nb,2002-01-06T01:00:00Z,371\n'.encode()
+    assert forecast.upload(csv, "text/csv; charset=utf-8").json == counts(new=2)
+    times = pa.array([1010275200, 1010278800], pa.int64()).cast(pa.timestamp("s", tz="UTC"))
+    table = pa.table({"entity": ["Mauna, Loa ☁", "b"], "time": times, "value": [370.5, 371.5]})
+    assert forecast.upload(parquet(table), "application/vnd.apache.parquet").json == counts(same=1, corrected=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (b"prediction_id,value\n1,2,3\n", "text/csv", "line 2"),
+        (b"\xff\xfe", "text/csv", "UTF-8"),
+        (b"PAR1 no", "application/vnd.apache.parquet", "not Parquet"),
+        (b"{", "application/json", "not JSON"),
+        (b"[]", "application/json", "no workload"),
+        (b'{"workload": "number", "labels": 5}', "application/json", "not a list"),
+    ],
+)
+def test_bodies_that_are_not_what_they_say(number: Door, body: bytes, kind: str, said: str) -> None:
+    """A body that cannot be read is a 400 that says why; an upload without a workload, and an unknown one, are told so."""
+    path = "/v1/labels" if kind == "application/json" else "/v1/labels?workload=number"
+    reply = number.gateway.ask("POST", path, body, {"Content-Type": kind})
+    assert (reply.status, said in reply.json["error"]) == (400, True), reply.json
+
+
+def test_a_door_of_no_workload(number: Door) -> None:
+    """An unknown workload is a 404, an upload that names none a 400, another method a 405."""
+    assert number.gateway.ask("POST", "/v1/labels", '{"workload": "none", "value": 1}').status == 404
+    assert number.gateway.ask("POST", "/v1/labels", b"a\n1\n", {"Content-Type": "text/csv"}).status == 400
+    assert number.gateway.ask("GET", "/v1/labels").status == 405
+
+
+ID = "0198c0de-0000-7000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("of", "row", "about", "value"),
+    [
+        (NUMBER, {"prediction_id": f"{ID}/2", "value": "2.5"}, f"id:{ID}/2", 2.5),
+        (NUMBER, {"prediction_id": ID.upper() + "/0", "value": 1}, f"id:{ID}/0", 1.0),
+        (FORECAST, {"prediction_id": f"{ID}/0", "horizon": "24", "value": 1}, f"id:{ID}/0/h24", 1.0),
+        (FORECAST, {"entity": 5, "time": 0, "value": 1}, "at:1970-01-01T00:00:00Z|5", 1.0),
+        (CLASSES, {"prediction_id": f"{ID}/0", "value": "UP"}, f"id:{ID}/0", "UP"),
+        (CLASSES, {"prediction_id": f"{ID}/0", "value": 1}, f"id:{ID}/0", "1"),
+        (CLASSES, {"prediction_id": f"{ID}/0", "value": 1.0}, f"id:{ID}/0", "1"),
+        (CLASSES, {"prediction_id": f"{ID}/0", "value": True}, f"id:{ID}/0", "true"),
+        (None, {"prediction_id": f"{ID}/0", "value": "any"}, f"id:{ID}/0", "any"),
+    ],
+)
+def test_a_good_label_is_read(of: Signature | None, row: dict[str, Any], about: str, value: Any) -> None:
+    """A number stays one, a class is its name however it is written, a forecast's label names its horizon."""
+    checks = Checks("w", of)
+    label = checks.label(checks.stated(row), {ID: Known(workload="w", rows=3)})
+    assert (label.about, label.value) == (about, value)
+
+
+@pytest.mark.parametrize(
+    ("of", "row", "said"),
+    [
+        (NUMBER, {"prediction_id": f"{ID}/0"}, "no value"),
+        (NUMBER, {"prediction_id": f"{ID}/0", "value": True}, "not a number"),
+        (NUMBER, {"prediction_id": f"{ID}/0", "value": "nan"}, "not a number"),
+        (NUMBER, {"prediction_id": f"{ID}/0", "value": 10**400}, "not a number"),
+        (NUMBER, {"prediction_id": ID, "value": 1}, "has 3 rows"),
+        (NUMBER, {"prediction_id": "5", "value": 1}, "no prediction id"),
+        (NUMBER, {"prediction_id": f"{ID}/-1", "value": 1}, "no prediction id"),
+        (NUMBER, {"prediction_id": f"{ID}/²", "value": 1}, "no prediction id"),
+        (NUMBER, {"prediction_id": 7, "value": 1}, "no prediction id"),
+        (NUMBER, {"value": 1}, "nothing"),
+        (NUMBER, {"prediction_id": f"{ID}/0", "time": 5, "value": 1}, "two things"),
+        (NUMBER, {"prediction_id": f"{ID}/0", "entity": 5, "value": 1}, "two things"),
+        (NUMBER, {"prediction_id": f"{ID}/0", "value": 1, "weight": 2}, "'weight'"),
+        (NUMBER, {"prediction_id": f"{ID}/0", "value": 1, "horizon": 2}, "horizon 2"),
+        (NUMBER, {"prediction_id": f"{ID}/0", "value": 1, "workload": "v"}, "about 'v'"),
+        (NUMBER, [], "not an object"),
+        (FORECAST, {"prediction_id": f"{ID}/0", "value": 1}, "no horizon"),
+        (FORECAST, {"prediction_id": f"{ID}/0", "horizon": 2, "value": 1}, "horizon 2"),
+        (FORECAST, {"entity": "a", "time": "yesterday", "value": 1}, "no time"),
+        (FORECAST, {"entity": "a", "time": True, "value": 1}, "no time"),
+        (FORECAST, {"entity": ["a"], "time": 5, "value": 1}, "no name"),
+        (FORECAST, {"entity": "a", "time": 5, "horizon": 1, "value": 1}, "horizon without"),
+        (CLASSES, {"prediction_id": f"{ID}/0", "value": "up"}, "none of the classes"),
+    ],
+)
+def test_a_bad_label_says_what_is_wrong(of: Signature, row: Any, said: str) -> None:
+    """Every mistake is named, with a next step."""
+    checks = Checks("w", of)
+    with pytest.raises(Wrong) as wrong:
+        checks.label(checks.stated(row), {ID: Known(workload="w", rows=3)})
+    assert said in wrong.value.what
+    assert wrong.value.next_step
+
+
+def parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
