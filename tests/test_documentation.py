@@ -52,7 +52,9 @@ def test_commands_in_the_documents_exist():
                 assert parts[1] in words, f"{page}: {line}"
                 continue
             assert parts[1] in commands, f"{page}: {line}"
-            options = {option for parameter in commands[parts[1]].params for option in parameter.opts}
+            command = commands[parts[1]]
+            command = getattr(command, "commands", {}).get(parts[2] if len(parts) > 2 else "", command)  # a group's
+            options = {option for parameter in command.params for option in parameter.opts}
             assert {part for part in parts[2:] if part.startswith("--")} <= options, f"{page}: {line}"
 
 
