@@ -57,6 +57,18 @@ class About(NamedTuple):
     target_time: int | None  # seconds since 1970
     entity: str  # "": none is stated
 
+    @classmethod
+    def read(cls, text: str) -> About:
+        """Of `Label.about`; ValueError where it is none."""
+        if match := _ABOUT_ID.fullmatch(text):
+            return cls(id_bytes(match[1]), int(match[2] or 0), int(match[3] or 0), None, "")
+        if text.startswith("at:"):
+            time, _, entity = text[3:].partition("|")
+            seconds = epoch_seconds(time)
+            if seconds is not None and len(entity) <= _LONGEST and "\0" not in entity:
+                return cls(None, 0, 0, seconds, entity)
+        raise ValueError(f"{text[:100]!r} names neither a prediction nor a time")
+
     def text(self) -> str:
         """The one way that it is written."""
         if self.id is not None:
@@ -96,24 +108,13 @@ def by_time(time: float | str | datetime, entity: Any = None) -> str:
 def read(label: Label, number: int) -> tuple[About, Value]:
     """A label's parts; UserError names it by its place, from 0."""
     try:
-        return _about(label.about), _value(label.value)
+        return About.read(label.about), _value(label.value)
     except ValueError as error:
         raise UserError(
             f"label {number}: {error}",
             where=f"{label.workload}: {str(label.about)[:200]}",
             next_step="name the prediction and row (ID/N), or the target time and the entity, and give a number or a class",
         ) from None
-
-
-def _about(text: str) -> About:
-    if match := _ABOUT_ID.fullmatch(text):
-        return About(id_bytes(match[1]), int(match[2] or 0), int(match[3] or 0), None, "")
-    if text.startswith("at:"):
-        time, _, entity = text[3:].partition("|")
-        seconds = epoch_seconds(time)
-        if seconds is not None and len(entity) <= _LONGEST and "\0" not in entity:
-            return About(None, 0, 0, seconds, entity)
-    raise ValueError(f"{text[:100]!r} names neither a prediction nor a time")
 
 
 def _value(value: Any) -> Value:

@@ -48,10 +48,11 @@ def _labels(connect: Connect, noted: tuple[int, bytes]) -> Broken | None:
     of, truths = tables().labels, tables().truths
 
     def content_holds(_: sa.Connection, row: Any) -> bool:
-        key = None if row.id is None else bytes(row.id)
-        about = About(key, row.row, row.horizon, row.target_time, row.entity).text()
-        content = labels_.content(row.workload, about, Value(row.name, row.number), row.actor)
-        return row.truth_of == row.workload and digest(bytes(row.salt), content) == row.digest
+        about = About(None if row.id is None else bytes(row.id), row.row, row.horizon, row.target_time, row.entity)
+        content = labels_.content(row.workload, about.text(), Value(row.name, row.number), row.actor)
+        # A column that the text does not state may not hold anything either.
+        stated = About.read(about.text()) == about and row.truth_of == row.workload
+        return stated and digest(bytes(row.salt), content) == row.digest
 
     return _broken(connect, of, truths, labels_.seal, content_holds, noted, "label")
 
