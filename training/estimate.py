@@ -56,7 +56,8 @@ def expected_loss(answers: Numbers | Classes, task: Task, metric: str, *, temper
     """The expected mean of `metric` (accuracy, log_loss, brier; mae, mse, pinball: losses as in training/metrics.py) over the rows.
 
     `temperature` (of `temperature_of`) calibrates probabilities first. Numbers without quantiles cannot say: ValueError, as for
-    answers or a metric of another task. Beyond the outermost levels the quantile function goes on straight.
+    answers or a metric of another task. Beyond the outermost levels the quantile function goes on straight:
+    under a normal forecast with levels .05 to .95 that gives 1 % too little for mae, 8 % for mse.
     """
     return _estimate(metric, *_rows(answers, task, metric, temperature))
 
@@ -165,8 +166,8 @@ def _of_numbers(answers: Numbers, metric: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("numbers without quantiles say nothing about their own error")
     if metric not in {"mae", "mse", "pinball"}:
         raise ValueError(f"{metric!r} is no loss of numbers: mae, mse or pinball")
-    point = answers.point.reshape(len(answers.point), -1)
-    quantiles = np.sort(answers.quantiles.reshape(*point.shape, -1), axis=-1)
+    point = answers.point[:, None] if answers.point.ndim == 1 else answers.point
+    quantiles = np.sort(answers.quantiles.reshape(*point.shape, len(answers.levels)), axis=-1)
     given = np.isfinite(point).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2))
     point, quantiles = point[given], quantiles[given]
     means, variances = [], []
