@@ -35,7 +35,7 @@ def join(df: pd.DataFrame, labels: pa.Table, data: DataSection) -> pd.DataFrame:
 
     Where a row is only entity, time and target (co2), a label is a whole row: rows of the source before `data.until`, then
     labels; a label wins over a row of the same time. Otherwise a label fills or replaces the target of the row it belongs to,
-    and one without a row is left. UserError where a value is not of the target's kind.
+    and one without a row is left. A label that names no entity is of the only one there is. UserError where a value is not of the target's kind.
     """
     import pandas as pd
 
@@ -45,9 +45,11 @@ def join(df: pd.DataFrame, labels: pa.Table, data: DataSection) -> pd.DataFrame:
     kinds = {column.name: column for column in data.schema_columns}
     known = pd.DataFrame({data.time: _converted(labels[WHEN], kinds[data.time])})
     if data.entity:
-        known[data.entity] = _converted(labels[ENTITY], kinds[data.entity])
+        named = pd.Series(_converted(labels[ENTITY], kinds[data.entity]))
+        entities = df[data.entity].unique()
+        known[data.entity] = named.fillna(entities[0]) if len(entities) == 1 else named
     known[data.target] = _converted(labels[VALUE], kinds[data.target])
-    known = known[known[data.target].notna() & known[data.time].notna()].drop_duplicates(keys, keep="last")
+    known = known[known[[*keys, data.target]].notna().all(axis=1)].drop_duplicates(keys, keep="last")
     if set(data.columns) == {*keys, data.target}:
         if data.until is not None:
             df = df[df[data.time] < pd.Timestamp(data.until, tz="UTC")]

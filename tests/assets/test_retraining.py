@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -19,6 +20,7 @@ from data.errors import UserError
 from data.files import tree_digest
 from data.places import Places
 from serving.ledger import Ledger
+from serving.records import Label, Records, by_time
 from tests.conftest import ROOT
 
 DAY = timedelta(days=1)
@@ -131,6 +133,28 @@ def test_a_run_with_the_tag_sets_the_cutoff_and_one_without_leaves_it(here: Here
     assert retraining.apply(spec(), here.places, "again", tags) == wanted
     assert retraining.apply(spec(), here.places, "plain", {}) == wanted
     assert cutoff.file(here.places, "co2").stat().st_mtime_ns == written
+
+
+def test_the_labels_of_the_ledger_join_where_the_yaml_says_so(here: Here):
+    """With `retrain.labels` the run begins by writing what the ledger knows of the time before the watermark, and its hash decides."""
+    learning = spec(retrain={"labels": True})
+    told = [(day, 350.0 + day) for day in (1, 8, 15)]
+    records = Records.at(here.places.home)
+    about = [by_time(int((at(1990) + day * DAY).timestamp()), "mauna-loa") for day, _ in told]
+    records.label([Label(workload="co2", about=a, value=v) for a, (_, v) in zip(about, told, strict=True)])
+    until = at(1990) + 15 * DAY
+    tags = retraining.request(learning, here, until=until, window=104 * WEEK, reason="it aged")  # pyright: ignore[reportArgumentType]
+    retraining.apply(learning, here.places, "run", tags)
+    path = cutoff.labels_file(here.places, "co2")
+    assert pq.read_table(path).to_pylist() == [
+        {"entity": "mauna-loa", "time": at(1990) + day * DAY, "value": value} for day, value in told[:2]
+    ]
+    first = cutoff.applied(here.places, "co2")
+    retraining.apply(learning, here.places, "again", tags)
+    assert cutoff.applied(here.places, "co2") == first
+    records.label([Label(workload="co2", about=about[1], value=1.0)])
+    retraining.apply(learning, here.places, "corrected", tags)
+    assert cutoff.applied(here.places, "co2") != first
 
 
 def test_the_cost_of_a_run_is_counted(here: Here):

@@ -165,6 +165,15 @@ def test_a_label_fills_the_target_of_its_row():
     assert list(joined["price"]) == [1, 2, 3]
 
 
+def test_a_label_without_an_entity_is_of_the_only_one():
+    """Where the table has one entity, a label need not name it; where it has several, a label that names none is of no row."""
+    data = SHOP.model_copy(update={"columns": SHOP.columns | {"shop": "category"}, "entity": "shop"})
+    one = shop(3).assign(shop="a")
+    assert list(labels.join(one, table_of([2, 3], [9.0, 8.0], ""), data)["shop"]) == ["a"] * 4
+    both = pd.concat([one, shop(3).assign(shop="b")], ignore_index=True)
+    assert len(labels.join(both, table_of([2, 3], [9.0, 8.0], ""), data)) == 6
+
+
 def test_labels_of_another_kind_are_refused():
     """A label that is no number cannot become the target of a row of numbers."""
     with pytest.raises(UserError, match="labels of 'sold'"):
