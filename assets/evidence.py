@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DAY_S = 86_400
 _WINDOW = "labelled requests"
 _SAME = ["id", "row", "horizon"]  # one quantity, predicted by both
-_FAR = 1_000_000  # records that are looked back through for the last few of one workload
+_JUDGED = 100_000  # of the workload's newest records, at the most: a tick must not take longer with each day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,23 +63,24 @@ class Evidence:
 
 def gather(spec: Spec, places: Places, records: Records, release: Release) -> Evidence:
     """The evidence on the release's challenger: traffic since its step began, labelled pairs since its first."""
-    seen = records.traffic(spec.name, after=release.after)
+    after = max(release.after, records.newest(spec.name, back=_JUDGED))
+    seen = records.traffic(spec.name, after=after)
     role = "shadow" if release.shadow else "challenger"
     return Evidence(
         champion=seen.get((release.champion or "", "champion"), NoTraffic()),
         challenger=seen.get((release.challenger or "", role), NoTraffic()),
         losses=_losses(spec, places, records, release),
-        agreement=_agreement(records, release) if release.shadow else None,
+        agreement=_agreement(records, release, after) if release.shadow else None,
     )
 
 
 def last(records: Records, workload: str, count: int, role: Role = "champion") -> list[Prediction]:
     """The workload's last `count` kept predictions in a role, oldest first."""
-    newest, back = records.newest(workload), 4 * count
+    back = 2 * count
     while True:
-        after = max(0, newest - back)
+        after = records.newest(workload, back=back)
         found = deque(records.predictions(workload, after=after, role=role), maxlen=count)
-        if len(found) == count or after == 0 or back > _FAR:
+        if len(found) == count or after == 0 or back > _JUDGED:
             return list(found)
         back *= 4
 
@@ -90,9 +91,9 @@ def answered_lately(records: Records, workload: str, enough: int) -> int:
     return sum(one.at >= since for one in last(records, workload, enough))
 
 
-def _agreement(records: Records, release: Release) -> float | None:
+def _agreement(records: Records, release: Release, after: int) -> float | None:
     """Equal labels' share; for numbers 1 less the mean difference in units of the champion's own interval. None where none was compared."""
-    found = records.agreement(release.workload, after=release.after, version=release.challenger)
+    found = records.agreement(release.workload, after=after, version=release.challenger)
     if found.equal is not None:
         return found.equal
     return None if found.difference is None else max(0.0, 1 - found.difference)

@@ -100,12 +100,13 @@ def pages(read: Callable[[int, int], list[Prediction]], after: int, limit: int |
         after, left = found[-1].sequence, None if left is None else left - len(found)
 
 
-def newest(connection: sa.Connection, workload: str) -> int:
-    """The sequence number of a workload's last prediction; 0 where there is none."""
+def newest(connection: sa.Connection, workload: str, back: int) -> int:
+    """The sequence number of a workload's last prediction but `back`; 0 where there are not so many."""
     import sqlalchemy as sa
 
     of = tables().predictions.c
-    return connection.execute(sa.select(sa.func.max(of.sequence)).where(of.workload == workload)).scalar_one() or 0
+    chosen = sa.select(of.sequence).where(of.workload == workload).order_by(of.sequence.desc()).offset(back).limit(1)
+    return connection.execute(chosen).scalar_one_or_none() or 0
 
 
 def _predictions(

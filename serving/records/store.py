@@ -105,10 +105,10 @@ class Records:
 
         return reading.pages(page, after, limit)
 
-    def newest(self, workload: str) -> int:
-        """The sequence number of a workload's last prediction; 0 where there is none."""
+    def newest(self, workload: str, *, back: int = 0) -> int:
+        """The sequence number of a workload's last prediction, or of the one that came `back` before it; 0 where there is none."""
         with self._reading() as connection:
-            return reading.newest(connection, workload)
+            return reading.newest(connection, workload, back)
 
     def absorb(self, signature: Signature, sole_entity: str | None = None) -> int:
         """Read new predictions of `signature.workload`, and new labels, into the outcomes; the number of predictions read.
