@@ -114,7 +114,7 @@ class LocalTarget:
         payload: Mapping[str, Any] | None = None,
     ) -> Decision:
         """Take the challenger to its next step, begun at the records' sequence number `after`; past the last it is the champion."""
-        release = self._ledger.release(workload)
+        release = self._ledger.release(workload, expected=expected)
         if release.challenger is None:
             raise UserError(f"{workload}: no rollout is under way", next_step="aiprime release list shows what serves")
         at = section.exposure(release.step + 1, after)
@@ -146,7 +146,7 @@ class LocalTarget:
 
         UserError where there is none to go back to.
         """
-        release = self._ledger.release(workload)
+        release = self._ledger.release(workload, expected=expected)
         if release.champion is None or release.previous is None:
             step = "aiprime release list names the versions; promote one of them"
             raise UserError(f"{workload}: there is no version to go back to", next_step=step)

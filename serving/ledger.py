@@ -128,10 +128,13 @@ class Ledger:
                 raise UserError(f"{workload}: {reason}", next_step="aiprime release list shows what serves")
             return chain.append(kind, workload, str(version), payload or {}, actor=actor, key=None)
 
-    def release(self, workload: str) -> Release:
-        """What of the workload may serve: champion, challenger and its step, and the fence to change it by."""
+    def release(self, workload: str, *, expected: int | None = None) -> Release:
+        """What of the workload may serve: champion, challenger and its step, and the fence to change it by.
+
+        Conflict where the fence is not `expected` any more.
+        """
         with self._reading() as chain:
-            return chain.release(workload)
+            return chain.release(workload) if expected is None else _unchanged(chain, workload, expected)
 
     def champion(self, workload: str) -> Decision | None:
         """The promotion that holds: `.version` is what must serve, `.sequence` its fencing token."""

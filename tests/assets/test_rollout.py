@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,18 @@ def test_an_advance_waits_for_a_run_and_a_roll_back_does_not(live: Live) -> None
     live.ask([1] * 30)
     until(lambda: live.shadowed(30))
     assert live.tick(spec).startswith("version 4 goes on")
+
+
+def test_two_ticks_at_once_are_one_step(live: Live) -> None:
+    """Of four ticks at the same moment one advances the challenger, and the others change nothing."""
+    spec = live.spec(without_traffic="expose")
+    live.offer(spec, live.register(2, LINE))
+    live.ask([1] * 30)
+    until(lambda: live.shadowed(30))
+    with ThreadPoolExecutor(4) as threads:
+        said = [one.result() for one in [threads.submit(live.tick, spec) for _ in range(4)]]
+    assert sum(one.startswith("version 2 goes on") for one in said) == 1, said
+    assert [one.payload["step"] for one in live.ledger.history("hand", "exposed")] == [0, 1]
 
 
 def test_a_challenger_whose_server_is_gone_goes_back(live: Live) -> None:
