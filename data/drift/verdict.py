@@ -69,8 +69,8 @@ class Drift:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; no NaN."""
-        tree = asdict(self)
-        return tree | {"features": list(tree["features"]), "findings": list(tree["findings"])}
+        features = [asdict(feature) | {"alarming": feature.alarming} for feature in self.features]
+        return asdict(self) | {"features": features, "findings": [asdict(finding) for finding in self.findings]}
 
 
 def conclude(features: Sequence[Feature], findings: Sequence[Finding]) -> tuple[bool, str | None, str]:

@@ -129,6 +129,17 @@ def test_the_reference_is_no_drift_from_itself(known, limits):
     assert all(one.scaled < 1 for one in found.features)
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000), st.integers(60, 900), st.booleans())
+def test_no_history_alarms_at_itself(seed, n, ordered):
+    """Whatever stable history was, as a window it is no drift from its own reference."""
+    history = rows(n, seed)
+    known = drift.reference(history, COLUMNS, seed=seed, rows=300, ordered=ordered)
+    limits = drift.calibrate(history, COLUMNS, window=n // 6, seed=seed, rows=300, rounds=30, ordered=ordered)
+    found = drift.compare(history, known, limits, seed=seed, evidently=False)
+    assert not found.alarm, found.said
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000))
 def test_the_order_of_rows_means_nothing(seed):
@@ -281,7 +292,7 @@ def test_the_reference_knows_no_first_rows_without_a_past():
 
 @pytest.mark.slow
 def test_a_window_of_forty_columns_takes_under_five_seconds():
-    """2,000 rows by 40 columns, Evidently included and imported."""
+    """2,000 rows by 40 columns, Evidently included and imported, in seconds of this process: the machine may be busy."""
     import time
 
     import evidently.metrics  # noqa: F401
@@ -290,6 +301,6 @@ def test_a_window_of_forty_columns_takes_under_five_seconds():
     columns = tuple(Column(name=f"x{i}", kind="number") for i in range(40))
     history = pd.DataFrame(rng.normal(size=(5000, 40)), columns=[c.name for c in columns])
     known, limits = drift.reference(history, columns), drift.calibrate(history, columns, window=2000, rounds=20)
-    began = time.perf_counter()
+    began = time.process_time()
     drift.compare(history.iloc[:2000], known, limits)
-    assert time.perf_counter() - began <= 5
+    assert time.process_time() - began <= 5
