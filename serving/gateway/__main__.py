@@ -33,10 +33,10 @@ def _run(home: Path, port: int) -> None:
     import uvloop
 
     from serving.gateway.app import serve
-    from serving.records import Records
+    from serving.gateway.scribe import Scribe
 
     try:
-        uvloop.run(serve(home, port, Records.at(home)))
+        uvloop.run(serve(home, port, Scribe(home)))
     except OSError as error:
         raise UserError(
             f"the gateway cannot listen: {error}", where=f"127.0.0.1:{port}", next_step="choose another --port"

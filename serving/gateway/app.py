@@ -32,7 +32,7 @@ from serving.gateway.routing import Pointer
 from serving.gateway.telemetry import CONTENT_TYPE, Telemetry
 
 if TYPE_CHECKING:
-    from serving.records import Records
+    from serving.gateway.scribe import Scribe
 
 log = logging.getLogger("aiprime.gateway")
 _DRAIN_S = 10  # for requests in flight after SIGTERM
@@ -51,7 +51,7 @@ CALLS = {
 class Gateway:
     """Answers every request of one AIPRIME_HOME."""
 
-    def __init__(self, home: Path, records: Records) -> None:
+    def __init__(self, home: Path, records: Scribe) -> None:
         self._home, self.pointer = home, Pointer(home)
         self._completion, self._telemetry = Completion(home), Telemetry()
         self.journal = Journal(records, self._telemetry)
@@ -130,7 +130,7 @@ class _Server(web.Server):
         return _Protocol(self, loop=asyncio.get_running_loop(), access_log=unlogged, keepalive_timeout=75)
 
 
-async def serve(home: Path, port: int, records: Records) -> None:
+async def serve(home: Path, port: int, records: Scribe) -> None:
     """Answer on 127.0.0.1 until SIGTERM, then finish what was begun. OSError where the port is taken."""
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -149,6 +149,7 @@ async def serve(home: Path, port: int, records: Records) -> None:
         await watcher
     await runner.cleanup()
     await gateway.drain()
+    await asyncio.to_thread(records.close)
 
 
 async def _at_once(response: web.Response) -> web.Response:

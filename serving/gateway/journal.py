@@ -37,8 +37,8 @@ T = TypeVar("T")
 class Log(Protocol):
     """What the journal asks of the records."""
 
-    def sizes(self, ids: Sequence[str]) -> Any:
-        """Asked once, of no ids: opens the database before the first request has to wait for that."""
+    def open(self) -> None:
+        """Asked once: connects before the first request has to wait for that."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Keep them all or raise; durable on return."""
@@ -156,7 +156,7 @@ class Journal:
     # -- the thread
 
     def _write(self) -> None:
-        _outcome(lambda: self._records.sizes(()))  # what is wrong with it, the first group will say
+        _outcome(self._records.open)  # what is wrong with it, the first group will say
         while (group := self._groups.get()) is not None:
             began = time.monotonic()
             outcomes = self._commit([one for one in group if one.job is None])
@@ -175,6 +175,8 @@ class Journal:
 
 def refusal(error: BaseException) -> Refusal | None:
     """What a client is told where the store as a whole cannot be written; None where the fault lies with what was to be kept."""
+    if isinstance(error, Refusal):
+        return Refusal(error.status, error.what, retry_after_s=error.retry_after_s)
     for cause in _causes(error):
         full = isinstance(cause, OSError) and cause.errno in _FULL
         if full or _code(cause) == _SQLITE_FULL or getattr(cause, "sqlstate", None) == _DISK_FULL:

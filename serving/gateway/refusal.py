@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 class Refusal(Exception):
@@ -25,11 +26,13 @@ class Refusal(Exception):
         more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(what)
-        self.status, self.what, self._more = status, what, more or {}
+        self.status, self.what, self.retry_after_s, self._more = status, what, retry_after_s, more or {}
         given = {"Retry-After": retry_after_s, "Allow": allow}
         self._headers = {name: str(value) for name, value in given.items() if value is not None}
 
     def response(self) -> web.Response:
         """The answer to send."""
+        from aiohttp import web  # who only tells of a refusal serves nothing
+
         text = json.dumps({"error": self.what, **self._more}, ensure_ascii=False)
         return web.Response(status=self.status, text=text, content_type="application/json", headers=self._headers)

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from serving.gateway.app import serve
-from serving.records import Prediction, Records
+from serving.gateway.scribe import Scribe
+from serving.records import Prediction
 
 
-class Filling(Records):
+class Filling(Scribe):
     """Records that cannot be written while the file is there."""
 
     home: Path
@@ -30,6 +31,4 @@ class Filling(Records):
 
 if __name__ == "__main__":
     Filling.home = Path(sys.argv[1])
-    asyncio.run(
-        serve(Filling.home, int(sys.argv[2]), Filling(Filling.home / "records.db", noted=Filling.home / "records.head"))
-    )
+    asyncio.run(serve(Filling.home, int(sys.argv[2]), Filling(Filling.home)))

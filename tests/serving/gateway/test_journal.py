@@ -17,6 +17,7 @@ from serving.gateway import journal as journals
 from serving.gateway.ids import new_id
 from serving.gateway.journal import Journal, refusal
 from serving.gateway.refusal import Refusal
+from serving.gateway.scribe import Scribe
 from serving.gateway.telemetry import Telemetry
 from serving.records import Prediction, Records
 
@@ -41,9 +42,8 @@ class Kept:
         self.groups: list[list[str]] = []
         self.before = before
 
-    def sizes(self, ids: Sequence[str]) -> dict[str, Any]:
-        assert not ids
-        return {}
+    def open(self) -> None:
+        pass
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         self.before(predictions)
@@ -60,6 +60,8 @@ def run(records: Any, test: Callable[[Journal], Coroutine[Any, Any, Any]]) -> An
             return await asyncio.wait_for(test(journal), 10)
         finally:
             await journal.close()
+            if isinstance(records, Scribe):
+                records.close()
 
     return asyncio.run(whole())
 
@@ -73,7 +75,7 @@ def test_done_means_durable(tmp_path: Path) -> None:
         (found,) = Records.at(tmp_path).find(one.id)
         assert (found.request, found.answer, found.entities, found.form) == (b"\x00\xff", b"{}", ("a",), "v2/1")
 
-    run(Records.at(tmp_path), test)
+    run(Scribe(tmp_path), test)
 
 
 def test_what_waits_is_committed_together() -> None:
