@@ -88,6 +88,7 @@ def _answer(spec: Spec, ledger: Ledger, platform: Platform) -> Answer:
         tried,
         champion=champion.version if champion else None,
         window_s=span if span is not None else latest.end - latest.start,
+        challenger=ledger.release(spec.name).challenger,
     )
 
 

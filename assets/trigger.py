@@ -3,7 +3,7 @@
 A retrain is asked for when, of the last `n` windows of the present champion, `k` raised an alarm and the latest is one of them
 (one bad window is weather, not climate), unless a guard rail holds it back:
 
-- one at a time: an earlier request that has not ended;
+- one at a time: an earlier request that has not ended, or whose version is still on its way to serve;
 - cooldown: too soon after the last one, in the time that the data itself states;
 - budget: the CPU seconds that the retrains of the last 30 days took;
 - breaker: after `breaker` candidates in a row that were refused, rolled back or failed, a person is called and nothing is
@@ -91,8 +91,12 @@ def decide(
     *,
     champion: str | None,
     window_s: float,
+    challenger: str | None = None,
 ) -> Answer:
-    """The decision on the newest window; `windows` and `attempts` in order, oldest first. Deterministic."""
+    """The decision on the newest window; `windows` and `attempts` in order, oldest first. Deterministic.
+
+    `challenger`: the version whose rollout is under way, if any.
+    """
     if not windows:
         return Answer(fire=False, reasons=("no window has closed yet",))
     latest = windows[-1]
@@ -106,17 +110,26 @@ def decide(
         return Answer(fire=False, reasons=(what, "nothing is learnt from them"), window=latest.sequence, alarm=alarm, call=what)
     if not alarm:
         return Answer(fire=False, reasons=(said,), window=latest.sequence, used_cpu_s=used)
-    held = _held_back(section, latest, attempts, window_s, used)
+    held = _held_back(section, latest, attempts, window_s, used, challenger)
     call = held[-1] if _failures(attempts) >= section.breaker else ""
     return Answer(fire=not held, reasons=(said, *held), window=latest.sequence, alarm=True, call=call, used_cpu_s=used)
 
 
-def _held_back(section: RetrainSection, latest: Seen, attempts: Sequence[Attempt], window_s: float, used: float) -> list[str]:
+def _held_back(
+    section: RetrainSection,
+    latest: Seen,
+    attempts: Sequence[Attempt],
+    window_s: float,
+    used: float,
+    challenger: str | None,
+) -> list[str]:
     held = [] if section.enabled else ["retrain.enabled is off"]
     if not latest.learnable:
         held.append("no label came since the last retrain: there is nothing new to learn")
     if any(one.state == "running" for one in attempts):
         held.append("a retrain is in progress")
+    if challenger is not None:
+        held.append(f"version {challenger} is on its way: its rollout comes first")
     cooldown_s = seconds(section.cooldown) if section.cooldown else 2 * window_s
     if attempts and latest.end - attempts[-1].at < cooldown_s:
         held.append(f"the cooldown lasts {_days(cooldown_s - (latest.end - attempts[-1].at))} more")

@@ -49,6 +49,7 @@ class Played:
     retrains: list[str] = field(default_factory=list)  # how each ended
     champions: list[str] = field(default_factory=list)  # in order
     called: list[str] = field(default_factory=list)
+    seen: int = 0  # the last decision that was told
     seconds: float = 0.0
 
 
@@ -107,7 +108,7 @@ def loop_name(workload: str) -> str:
 def _play(spec: Spec, platform: Platform, played: Scenario, speed: float | None, told: Told) -> Played:
     import pandas as pd
 
-    places, done = platform.places, Played(spec.name)
+    places, done = platform.places, Played(spec.name, seen=platform.ledger.newest())
     gateway = places.service("gateway")
     if gateway is None:
         raise UserError("the gateway is not running", next_step="aiprime up")
@@ -135,18 +136,22 @@ def _play(spec: Spec, platform: Platform, played: Scenario, speed: float | None,
 def _turn(spec: Spec, platform: Platform, clock: pd.Timestamp, done: Played, told: Told) -> None:
     """Turn the loop until it has nothing more to do at this event time; a retrain that it asks for is run here."""
     while True:
-        seen = platform.ledger.newest()
         turned = loop.turn(spec, platform, clock=clock.timestamp())
         for window in turned.windows:
             done.windows.append(window)
             told("window", {"window": window})
-        for one in platform.ledger.history(spec.name):
-            if one.sequence > seen and one.kind in {"exposed", "promoted", "rolled_back", "declined", "called"}:
-                told(one.kind, {"decision": one})
-                done.called += [one.payload["said"]] if one.kind == "called" else []
+        _tell_news(spec, platform, done, told)
         if turned.retrain is None:
             return
         _retrain(spec, platform, turned.retrain, done, told)
+
+
+def _tell_news(spec: Spec, platform: Platform, done: Played, told: Told) -> None:
+    for one in platform.ledger.history(spec.name):
+        if one.sequence > done.seen and one.kind in {"exposed", "promoted", "rolled_back", "declined", "called"}:
+            told(one.kind, {"decision": one})
+            done.called += [one.payload["said"]] if one.kind == "called" else []
+    done.seen = platform.ledger.newest()
 
 
 def _retrain(spec: Spec, platform: Platform, asked: Decision, done: Played, told: Told) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -83,6 +84,13 @@ def test_labels_that_look_broken_are_not_learnt_from() -> None:
     assert "stuck" in answer.call
 
 
+def test_a_challenger_on_its_way_comes_first() -> None:
+    """While a version is being rolled out no other is asked for: it would take its place again and again."""
+    answer = decide(SECTION, windows(BAD, BAD), [], champion="1", window_s=DAY_S, challenger="2")
+    assert not answer.fire
+    assert "version 2 is on its way" in "; ".join(answer.reasons)
+
+
 def test_a_budget_of_thirty_days_is_free_again_after_them() -> None:
     """What was spent longer than 30 days ago does not count."""
     old = [Attempt(at=2 * DAY_S - MONTH_S - 1, state="passed", cpu_s=1e6)]
@@ -99,5 +107,5 @@ def test_a_storm_of_alarms_gives_one_retrain_per_cooldown(bad: list[bool], coold
         if ask(section, seen[:count], attempts).fire:
             assert bad[count - 1]
             attempts.append(Attempt(at=seen[count - 1].end, state="refused"))
-    gaps = [later.at - earlier.at for earlier, later in zip(attempts, attempts[1:], strict=False)]
+    gaps = [later.at - earlier.at for earlier, later in pairwise(attempts)]
     assert all(gap >= cooldown_days * DAY_S for gap in gaps)
