@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from data.files import write_json
 from serving.chain import Broken
 from serving.database import explained, opened
-from serving.records import absorbing, outcomes, reading, truths
+from serving.records import outcomes, reading, truths
 from serving.records import label as labels_
 from serving.records.appending import Appender
 from serving.records.bounds import Bounds, bounds
@@ -115,8 +115,10 @@ class Records:
 
         `sole_entity` is the workload's only entity, where it has one only. What cannot be parsed is logged and counted, never fatal.
         """
+        from serving.records.absorbing import absorb  # reads answers with numpy, which who only keeps them does without
+
         with explained(self._url, _WHAT):
-            return absorbing.absorb(self._engine.begin, signature, sole_entity)
+            return absorb(self._engine.begin, signature, sole_entity)
 
     def outcomes(
         self,
@@ -213,8 +215,10 @@ class Records:
             return done
 
     def _settle(self, workload: str) -> None:
+        from serving.records.absorbing import settle
+
         with explained(self._url, _WHAT):
-            absorbing.settle(self._engine.begin, workload)
+            settle(self._engine.begin, workload)
 
     def _own_appender(self) -> Appender:
         if self._appender is not None and self._appender.process != os.getpid():
