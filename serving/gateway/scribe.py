@@ -109,9 +109,9 @@ def serve(records: Records, line: socket.socket) -> None:
     while True:
         try:
             what, rows = _received(line)
+            _send(line, _written(records, what, rows))
         except OSError:
             break
-        _send(line, _written(records, what, rows))
     records.close()
 
 

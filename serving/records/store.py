@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from data.files import write_json
 from serving.chain import Broken
 from serving.database import explained, opened
-from serving.records import outcomes, reading, truths
 from serving.records import label as labels_
+from serving.records import outcomes, reading, truths
 from serving.records.appending import Appender
 from serving.records.bounds import Bounds, bounds
 from serving.records.erasing import Chosen, Erased, erase
