@@ -8,23 +8,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from assets import cost, retraining
+from assets import back, cost, retraining
 from assets.spec import Spec, read
-from data import cutoff
+from assets.stages import up_to_date
+from data import cutoff, versions
 from data.cutoff import Cutoff
 from data.errors import UserError
 from data.files import tree_digest
 from data.places import Places
 from serving.ledger import Ledger
 from serving.records import Label, Records, by_time
+from tests.assets import judged as handmade
+from tests.assets.judged import Workload
 from tests.conftest import ROOT
 
 DAY = timedelta(days=1)
 WEEK = timedelta(weeks=1)
+WITH_TIME = [("entity", pa.string()), ("time", pa.timestamp("us", "UTC")), ("value", pa.float64())]
 
 
 def at(year: int, month: int = 1) -> datetime:
@@ -192,3 +197,39 @@ def test_a_retrain_is_on_record_from_its_request_to_its_end(here: Here, failed: 
     told = ends[0].payload
     assert (told["of"], told["state"], ends[0].version) == (begun.sequence, state, "" if failed else "3")
     assert told["cpu_s"] == 0.0
+
+
+@pytest.mark.slow
+def test_dvc_sees_cutoff_and_labels(tmp_path: Path):
+    """A cutoff, and other labels, make the rows anew; the same ones, and another reason, run nothing; without them all is restored."""
+    hand = Workload.at(tmp_path)
+    places = hand.here.places
+    data_stages = ("source", "dataset", "quality", "features")
+
+    def up() -> list[str]:
+        runs = {stage: up_to_date(stage, "hand", places) for stage in data_stages}
+        return [stage for stage, run in runs.items() if run.ran and stage != "source"]
+
+    def label(value: float) -> None:
+        table = pa.table({"entity": pa.array([None], pa.string()), "time": [handmade.at(5)], "value": [value]})
+        back.write(cutoff.labels_file(places, "hand"), table.cast(pa.schema(WITH_TIME)))
+
+    assert up() == ["dataset", "quality", "features"]
+    plain = versions.locked(places.root, "hand")
+    label(7.0)
+    asked = Cutoff(until=handmade.at(100), window_s=20 * 86_400, labels=True)
+    cutoff.write(places, "hand", asked)
+    assert up() == ["dataset", "quality", "features"]
+    rows = pq.read_table(places.store("hand") / "dataset.parquet")
+    assert (rows.num_rows, rows["y"][5].as_py()) == (100, 7.0)
+    cutoff.write(places, "hand", asked.model_copy(update={"reason": "another one"}))
+    label(7.0)
+    assert up() == []
+    label(8.0)
+    assert up()[0] == "dataset"
+    narrower = asked.model_copy(update={"window_s": 10 * 86_400})
+    cutoff.write(places, "hand", narrower)
+    assert up() == ["dataset", "quality", "features"]  # the same rows, split otherwise
+    cutoff.file(places, "hand").unlink()
+    assert up() == []
+    assert versions.locked(places.root, "hand") == plain
