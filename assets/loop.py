@@ -22,6 +22,11 @@ _STARTING_S = 300  # between the request of a retrain and the lease of its run
 _MOST = 1000  # windows of one turn: a backlog is worked off in several
 
 
+def lock_name(workload: str) -> str:
+    """The lease of who turns the workload's loop from outside: a replay."""
+    return f"{workload}.loop"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Turn:
     """What one turn did: the windows it closed, the rollout's news, and the retrain to start (its record), if any."""

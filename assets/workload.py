@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import dataset, deployment, evaluation, features, fitting, quality, registration
+from assets import dataset, deployment, evaluation, features, fitting, quality, registration, watching
 from assets.spec import Spec, parse
 from data.places import Places
 
@@ -30,7 +30,7 @@ class Workload(dg.Component):
         return cls(spec, Places.find(Path(context.path)))
 
     def build_defs(self, context: dg.ComponentLoadContext | None = None) -> dg.Definitions:
-        """The lifecycle as one graph: dataset (quality) -> features -> model -> evaluation -> registered_model -> endpoint."""
+        """The lifecycle as one graph: dataset (quality) -> features -> model -> evaluation -> registered_model -> endpoint, and beside it predictions -> monitoring."""
         spec, places = self.spec, self.places
         stages = (dataset, features, fitting, evaluation, registration, deployment)
         assets = [stage.asset(spec, places) for stage in stages]
@@ -42,6 +42,13 @@ class Workload(dg.Component):
             description="The same graph, as the loop asks for it: one at a time.",
             tags={"aiprime/workload": spec.name, "aiprime/retrain": spec.name},
         )
+        watched = [watching.predictions(spec, places), watching.monitoring(spec, places)]
+        monitor = dg.define_asset_job(
+            f"{spec.name}_monitor",
+            selection=dg.AssetSelection.assets(*[asset.key for asset in watched]),
+            description="One turn of the loop: judge the rollout, close the windows that are due, decide.",
+            tags={"aiprime/workload": spec.name, "aiprime/monitor": spec.name},
+        )
         schedule = dg.ScheduleDefinition(
             name=f"{spec.name}_schedule",
             job=lifecycle,
@@ -50,5 +57,8 @@ class Workload(dg.Component):
             default_status=dg.DefaultScheduleStatus.STOPPED,
         )
         return dg.Definitions(
-            assets=assets, asset_checks=[quality.check(spec, places)], jobs=[lifecycle, retrain], schedules=[schedule]
+            assets=[*assets, *watched],
+            asset_checks=[quality.check(spec, places)],
+            jobs=[lifecycle, retrain, monitor],
+            schedules=[schedule],
         )

@@ -13,20 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from assets import lease, loop, retraining
+from assets import lease, loop, retraining, watching
 from assets.platform import Platform
 from assets.spec import Spec, load
 from assets.windows import length_s
 from data.errors import UserError
 from data.faults import Fault
 from data.places import Places
-from orchestration import releasing, running, services
+from orchestration import instance, releasing, running, services
 from orchestration.replay import scenario
 from orchestration.replay.sending import Client
 from serving.records import Records
 from training.signature import Signature
 
 if TYPE_CHECKING:
+    import dagster as dg
     import pandas as pd
 
     from assets.windows import Window
@@ -36,6 +37,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("aiprime.replay")
 STEPS_PER_WINDOW = 4
 Told = Callable[[str, dict[str, Any]], None]  # what happened, and its facts
+
+
+@dataclass
+class Show:
+    """Who watches: the terminal, and the Dagster UI through its instance."""
+
+    told: Told
+    instance: dg.DagsterInstance
+    seen: int  # the last decision that was told
 
 
 @dataclass
@@ -49,7 +59,6 @@ class Played:
     retrains: list[str] = field(default_factory=list)  # how each ended
     champions: list[str] = field(default_factory=list)  # in order
     called: list[str] = field(default_factory=list)
-    seen: int = 0  # the last decision that was told
     seconds: float = 0.0
 
 
@@ -69,13 +78,14 @@ def replay(
     """
     spec, platform = load(places, workload), Platform()
     begun = time.monotonic()
-    with lease.within(places.home, loop_name(workload), "replay"):
+    with lease.within(places.home, loop.lock_name(workload), "replay"):
         services.start(places, services.CORE)
         known = _prepare(spec, platform, start, told)
+        show = Show(told, instance.get(places), platform.ledger.newest())
         played = scenario.load(spec, places, start, end, Fault.parse(fault) if fault else None, known_until=known)
         _mark(platform, spec, played, "started")
         try:
-            done = _play(spec, platform, played, speed, told)
+            done = _play(spec, platform, played, speed, show)
         finally:
             _mark(platform, spec, played, "ended")
     done.seconds = time.monotonic() - begun
@@ -100,15 +110,10 @@ def plain(done: Played) -> dict[str, Any]:
     return vars(done) | {"windows": [one.payload() | {"version": one.version} for one in done.windows]}
 
 
-def loop_name(workload: str) -> str:
-    """The lock of who turns the workload's loop."""
-    return f"{workload}.loop"
-
-
-def _play(spec: Spec, platform: Platform, played: Scenario, speed: float | None, told: Told) -> Played:
+def _play(spec: Spec, platform: Platform, played: Scenario, speed: float | None, show: Show) -> Played:
     import pandas as pd
 
-    places, done = platform.places, Played(spec.name, seen=platform.ledger.newest())
+    places, done = platform.places, Played(spec.name)
     gateway = places.service("gateway")
     if gateway is None:
         raise UserError("the gateway is not running", next_step="aiprime up")
@@ -123,43 +128,44 @@ def _play(spec: Spec, platform: Platform, played: Scenario, speed: float | None,
                 raise UserError(f"{spec.name} has no champion any more", next_step=f"aiprime run {spec.name}")
             if done.champions[-1:] != [champion.version]:
                 done.champions.append(champion.version)
-                told("champion", {"version": champion.version, "at": begin})
+                show.told("champion", {"version": champion.version, "at": begin})
             signature = Signature.read(places.models(spec.name, champion.version))
             done.requests += client.predict(spec.name, played.requests(signature, begin, finish))
             done.labels += client.label(spec.name, played.labels(begin, finish))
-            _turn(spec, platform, finish, done, told)
+            _turn(spec, platform, finish, done, show)
             if speed:
                 time.sleep(max(0.0, (finish - begin).total_seconds() / speed - (time.monotonic() - paced)))
     return done
 
 
-def _turn(spec: Spec, platform: Platform, clock: pd.Timestamp, done: Played, told: Told) -> None:
+def _turn(spec: Spec, platform: Platform, clock: pd.Timestamp, done: Played, show: Show) -> None:
     """Turn the loop until it has nothing more to do at this event time; a retrain that it asks for is run here."""
     while True:
         turned = loop.turn(spec, platform, clock=clock.timestamp())
         for window in turned.windows:
             done.windows.append(window)
-            told("window", {"window": window})
-        _tell_news(spec, platform, done, told)
+            show.told("window", {"window": window})
+            show.instance.report_runless_asset_event(watching.materialization(window, platform.places))
+        _tell_news(spec, platform, done, show)
         if turned.retrain is None:
             return
-        _retrain(spec, platform, turned.retrain, done, told)
+        _retrain(spec, platform, turned.retrain, done, show)
 
 
-def _tell_news(spec: Spec, platform: Platform, done: Played, told: Told) -> None:
+def _tell_news(spec: Spec, platform: Platform, done: Played, show: Show) -> None:
     for one in platform.ledger.history(spec.name):
-        if one.sequence > done.seen and one.kind in {"exposed", "promoted", "rolled_back", "declined", "called"}:
-            told(one.kind, {"decision": one})
+        if one.sequence > show.seen and one.kind in {"exposed", "promoted", "rolled_back", "declined", "called"}:
+            show.told(one.kind, {"decision": one})
             done.called += [one.payload["said"]] if one.kind == "called" else []
-    done.seen = platform.ledger.newest()
+    show.seen = platform.ledger.newest()
 
 
-def _retrain(spec: Spec, platform: Platform, asked: Decision, done: Played, told: Told) -> None:
-    told("retrain", {"decision": asked})
+def _retrain(spec: Spec, platform: Platform, asked: Decision, done: Played, show: Show) -> None:
+    show.told("retrain", {"decision": asked})
     outcome = running.run(platform.places, spec.name, job="retrain", tags=retraining.tags_of(asked))
     ended = retraining.ended(platform.ledger, asked, platform.places, outcome.run_id, failed=outcome.failed)
     done.retrains.append(ended.payload["state"])
-    told("retrained", {"decision": ended, "outcome": outcome})
+    show.told("retrained", {"decision": ended, "outcome": outcome})
 
 
 def _prepare(spec: Spec, platform: Platform, start: str, told: Told) -> pd.Timestamp:

@@ -1,0 +1,81 @@
+"""The loop, turned by Dagster: monitors where there is something new, retrains that were asked for, and the ends of those that ran."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets import lease, loop, retraining
+from assets.spec import names
+from data.errors import UserError
+from data.places import Places
+from serving.ledger import Decision, Ledger
+from serving.records import Records
+
+ASKED = "aiprime/retrain_asked"  # the sequence number of the record that a run answers
+_EVERY_S = 30
+_ANYWAY_S = 600  # a turn where nothing new came: silence is news too
+
+
+def loop_sensor(places: Places, jobs: Sequence[Any]) -> dg.SensorDefinition:
+    """One sensor for all workloads; `jobs` are those that it may start. A workload whose loop is turned by a replay is left alone."""
+
+    @dg.sensor(
+        name="loop",
+        minimum_interval_seconds=_EVERY_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        jobs=jobs,
+        description="Watches the deployed models; asks for retrains; see docs/guide/monitoring.md.",
+    )
+    def turning(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        seen = json.loads(context.cursor) if context.cursor else {}
+        requests, cursor = [], {}
+        for name in names(places):
+            cursor[name] = seen.get(name, {"newest": 0, "at": 0.0})
+            if lease.busy(places.home, loop.lock_name(name)):
+                continue
+            requests += _retrains(context.instance, places, name)
+            due, cursor[name] = _due(places, name, cursor[name])
+            if due:
+                key = f"monitor:{name}:{cursor[name]['newest']}:{int(cursor[name]['at'])}"
+                requests.append(dg.RunRequest(run_key=key, job_name=f"{name}_monitor"))
+        return dg.SensorResult(run_requests=requests, cursor=json.dumps(cursor))
+
+    return turning
+
+
+def _due(places: Places, workload: str, seen: dict[str, float]) -> tuple[bool, dict[str, float]]:
+    """Whether a turn may find something: new predictions, a rollout under way, or a long silence."""
+    release = Ledger.at(places.home).release(workload)
+    if release.champion is None:
+        return False, seen
+    now, newest = time.time(), Records.at(places.home).newest(workload)
+    if newest == seen["newest"] and release.challenger is None and now - seen["at"] < _ANYWAY_S:
+        return False, seen
+    return True, {"newest": newest, "at": now}
+
+
+def _retrains(instance: dg.DagsterInstance, places: Places, workload: str) -> Iterator[dg.RunRequest]:
+    """A run for each request that has none (its key starts it once, whoever asks), and an end for each run that has ended."""
+    ledger = Ledger.at(places.home)
+    records = ledger.history(workload, "retrain")
+    ended = {one.payload["of"] for one in records if "of" in one.payload}
+    for asked in (one for one in records if "of" not in one.payload and one.sequence not in ended):
+        if asked.actor != "loop":
+            continue  # whoever else asked runs it, and records its end
+        runs = instance.get_runs(dg.RunsFilter(tags={ASKED: str(asked.sequence)}), limit=1)
+        if not runs:
+            yield _request(workload, asked)
+        elif runs[0].is_finished:
+            failed = None if runs[0].is_success else f"the run ended as {runs[0].status.value}"
+            retraining.ended(ledger, asked, places, runs[0].run_id, failed=failed)
+
+
+def _request(workload: str, asked: Decision) -> dg.RunRequest:
+    try:
+        tags = {**retraining.tags_of(asked), ASKED: str(asked.sequence)}
+    except KeyError as error:
+        raise UserError(f"the retrain record {asked.sequence} of {workload} names no cutoff") from error
+    return dg.RunRequest(run_key=f"retrain:{workload}:{asked.sequence}", job_name=f"{workload}_retrain", tags=tags)
