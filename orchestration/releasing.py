@@ -34,7 +34,10 @@ def versions(places: Places, workload: str | None = None) -> list[dict[str, Any]
     found = []
     for name in [_known(places, workload)] if workload else names(places):
         release, history = ledger.release(name), ledger.history(name)
-        for one in reversed([d for d in history if d.kind == "registered"]):
+        newest = {
+            d.version: d for d in history if d.kind == "registered"
+        }  # a version that was judged again has another verdict
+        for one in reversed(newest.values()):
             state, since = _state(release, one, history)
             found.append(
                 {"workload": name, "version": one.version, "state": state, "since": since, "verdict": one.payload["verdict"]}
@@ -128,7 +131,7 @@ def _allowed(ledger: Ledger, workload: str, version: str, reason: str, override:
     from training.promote import Verdict, overrule
 
     history = [one for one in ledger.history(workload) if one.version == version]
-    registered = next((one for one in history if one.kind == "registered"), None)
+    registered = next((one for one in reversed(history) if one.kind == "registered"), None)  # as it was judged last
     if registered is None:
         raise UserError(f"{workload}: version {version} was never registered", next_step="aiprime release list shows them")
     refusals = _refusals(registered, history)
