@@ -1,6 +1,6 @@
-"""`POST /v1/labels`: what turned out to be true, by prediction or by time. All of an upload is kept, or nothing of it.
+"""`POST /v1/labels`: what turned out to be true, by prediction or by time. Nothing of an upload is kept that has a mistake in it.
 
-Sending the same again changes nothing, so a client that got no answer sends it again. Read and checked in a thread: the loop goes on
+Sending the same again changes nothing, so a client that got no answer (its end was lost, the disk was full halfway) sends it again. Read and checked in a thread: the loop goes on
 with predictions.
 """
 
@@ -23,14 +23,15 @@ from serving.gateway.label_checks import Checks, Known, Stated, Wrong
 from serving.gateway.messages import read_body
 from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
+from serving.records.label import Label, read
 from serving.routes import Route
 
 if TYPE_CHECKING:
     from serving.records import Records
-    from serving.records.label import Label
 
 log = logging.getLogger("aiprime.gateway")
 LIMIT = 64 << 20  # bytes of an upload
+_GROUP = 500  # labels of one commit
 _SHOWN = 20  # problems that an answer names
 
 
@@ -50,11 +51,12 @@ class Labels:
         if route is None:
             raise Refusal(404, f"no workload {workload[:100]!r}")
         labels, left_out = await asyncio.to_thread(self._read, route, rows)
-        try:
-            done = await self._journal.run(lambda: self._records.label(labels))
-        except UserError as error:
-            raise Refusal(400, str(error)) from error
-        answer = {"new": done.new, "same": done.same, "corrected": done.corrected}
+        answer = {"new": 0, "same": 0, "corrected": 0}
+        for start in range(0, len(labels), _GROUP):  # predictions are kept in between
+            group = labels[start : start + _GROUP]
+            done = await self._journal.run(lambda group=group: self._records.label(group))
+            for name in answer:
+                answer[name] += getattr(done, name)
         return web.Response(
             text=json.dumps(answer | ({"left_out": left_out} if left_out else {})), content_type="application/json"
         )
@@ -76,9 +78,13 @@ class Labels:
                 left_out += 1
                 continue
             try:
-                labels.append(checks.label(one, known))
+                label = checks.label(one, known)
+                read(label, number)
+                labels.append(label)
             except Wrong as wrong:
                 problems.append((number, wrong))
+            except UserError as error:
+                problems.append((number, Wrong(error.what, error.next_step)))
         if problems:
             raise _refusal(sorted(problems, key=lambda one: one[0]), len(rows))
         return labels, left_out

@@ -152,6 +152,23 @@ def test_csv_and_parquet_are_taken(number: Door, forecast: Door) -> None:
     assert forecast.upload(parquet(table), "application/vnd.apache.parquet").json == counts(same=1, corrected=1)
 
 
+def test_a_long_upload_is_kept_whole(number: Door) -> None:
+    """More labels than one commit takes are all kept, and predictions are answered meanwhile; a bad one at the end spoils all."""
+    times = [f"{1900 + n // 12}-{n % 12 + 1:02d}-01" for n in range(1300)]
+    csv = "time,value\n" + "".join(f"{time},{n}\n" for n, time in enumerate(times))
+    refused = number.upload((csv + "2020-01-01," + "\n").encode(), "text/csv")
+    assert (refused.status, refused.json["labels"][0]["index"]) == (400, 1300)
+    assert number.upload(csv.encode(), "text/csv").json == counts(new=1300)
+    assert number.upload(csv.encode(), "text/csv").json == counts(same=1300)
+
+
+def test_the_watermark_can_be_asked_for(gateway: Running, number: Door) -> None:
+    """`GET /v1/models/NAME/watermark` says how far truth is known; an unknown workload is a 404."""
+    found = gateway.ask("GET", "/v1/models/number/watermark")
+    assert (found.status, found.json.keys()) == (200, {"workload", "watermark", "labelled", "due"})
+    assert gateway.ask("GET", "/v1/models/none/watermark").status == 404
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "said"),
     [
