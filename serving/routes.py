@@ -89,7 +89,8 @@ def forget(home: Path, workload: str) -> None:
 
 def _route(written: dict[str, Any]) -> Route:
     arm = written.get("challenger")  # a file from before rollouts has none
-    return Route(**written | {"challenger": Arm(**arm) if arm else None})
+    fields: dict[str, Any] = {**written, "challenger": Arm(**arm) if arm else None}
+    return Route(**fields)
 
 
 @contextmanager

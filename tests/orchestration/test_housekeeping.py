@@ -84,6 +84,16 @@ def test_gc_keeps_the_newest_the_champion_and_its_rollback_target(project: Proje
     assert done.stderr == ""
 
 
+def test_gc_keeps_what_is_being_tried(project: Project):
+    """A challenger's files stay, however many newer versions there are, and so does the version that a rollback leads to."""
+    folder, ledger = versions(project, "co2", 7), Ledger.at(project.places.home)
+    ledger.promote("co2", 2, expected=None, reason="x")
+    ledger.promote("co2", 3, expected=2, reason="x")
+    ledger.change("exposed", "co2", 4, {"step": 0, "share": 0.1, "after": 0}, expected=2)
+    housekeeping.gc(project.places, 1)
+    assert left(folder) == ["2", "3", "4", "7"]
+
+
 def test_gc_leaves_a_workload_alone_that_is_being_run(project: Project):
     """While another process holds its lease a workload's versions stay, and the command says so; the others' go."""
     held, free = versions(project, "co2", 3), versions(project, "digits", 3)
