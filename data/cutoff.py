@@ -89,8 +89,12 @@ def read(places: Places, workload: str) -> Cutoff | None:
 
 
 def write(places: Places, workload: str, cutoff: Cutoff) -> None:
-    """Keep it, in the place of the one before; an equal one leaves the file alone."""
-    if read(places, workload) != cutoff:
+    """Keep it, in the place of the one before, or of what is none; an equal one leaves the file alone."""
+    try:
+        before = read(places, workload)
+    except UserError:
+        before = None
+    if before != cutoff:
         write_json(file(places, workload), cutoff.plain())
 
 

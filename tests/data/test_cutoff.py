@@ -202,6 +202,8 @@ def test_the_file_is_read_as_it_was_written(tmp_path: Path):
     cutoff.file(places, "w").write_text("{}")
     with pytest.raises(UserError, match=r"no cutoff: until"):
         cutoff.read(places, "w")
+    cutoff.write(places, "w", cut)
+    assert cutoff.read(places, "w") == cut
 
 
 def test_labels_are_part_of_what_decides(tmp_path: Path):
