@@ -140,8 +140,8 @@ def test_a_pause_keeps_versions_from_being_exposed() -> None:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    made = Ledger.at(tmp_path)
+def ledger(database: Path | str) -> Ledger:
+    made = Ledger(database)
     made.promote("co2", 1, expected=None, reason="the first")
     return made
 
@@ -238,7 +238,8 @@ AT_ONCE = """
 import sys
 from pathlib import Path
 from serving.ledger import Conflict, Ledger
-ledger, version = Ledger.at(Path(sys.argv[1])), sys.argv[2]
+url, version = sys.argv[1], sys.argv[2]
+ledger = Ledger(url if "://" in url else Path(url))
 fence = ledger.release("co2").fence
 print("ready", flush=True)
 sys.stdin.readline()
@@ -250,11 +251,11 @@ except Conflict:
 """
 
 
-def test_of_many_processes_one_exposes(tmp_path: Path, ledger: Ledger) -> None:
+def test_of_many_processes_one_exposes(database: Path | str, ledger: Ledger) -> None:
     """Of six processes that expose a version each on the same fence exactly one wins."""
     several = [
         subprocess.Popen(
-            [sys.executable, "-c", AT_ONCE, str(tmp_path), str(version)],
+            [sys.executable, "-c", AT_ONCE, str(database), str(version)],
             cwd=ROOT,
             env=os.environ,
             text=True,
