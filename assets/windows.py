@@ -18,14 +18,14 @@ from data.section import DataSection, Duration, FeaturesSection, Section, second
 from serving.ledger import Decision
 
 State = Literal["ok", "alarm", "unknown", "no data"]
-_STEPS = 200  # of a series, where the YAML names no window
+_STEPS = 50  # of a series, where the YAML names no window
 _ROWS = 500
 
 
 class MonitorSection(Section):
     """How closely a deployed model is watched."""
 
-    window: Duration | PositiveInt | None = None  # a span of event time, or rows; auto: 200 steps of a series, else 500 rows
+    window: Duration | PositiveInt | None = None  # a span of event time, or rows; auto: 50 steps of a series, else 500 rows
     min_rows: PositiveInt = 20  # fewer rows judge nothing
     false_alarms: float = Field(default=0.01, gt=0, lt=0.5)  # per window and signal, on stable history
     sample: PositiveInt = 2000  # rows of a window that drift is computed on
