@@ -11,7 +11,7 @@ import orjson
 
 # `"parameters"` as the last member, holding at most one text: what our model servers write. In JSON that is valid this ending can
 # mean nothing else: after `,` or `{` a quote opens a string, and strings hold no bare quotes.
-_LAST = re.compile(rb'[,{]"parameters":\{(?:"[^"\\]*":"[^"\\]*")?\}\}$')
+_LAST = re.compile(rb'"parameters":\{(?:"[^"\\]*":"[^"\\]*")?\}\}')
 _TAIL = 200  # bytes that are looked at for it
 _ANSWERS = {"v1": b'"predictions"', "v2": b'"outputs"'}
 
@@ -29,9 +29,9 @@ def stamped(body: bytes, protocol: str, prediction_id: str) -> bytes:
 
 
 def _merged(body: bytes, prediction_id: str) -> bytes:
-    found = _LAST.search(body, max(0, len(body) - _TAIL))
-    if found is not None:
-        at = body.index(b":{", found.start()) + 2
+    start = body.rfind(b'"parameters":{', max(1, len(body) - _TAIL))
+    if start > 0 and body[start - 1] in b",{" and _LAST.fullmatch(body, start) is not None:
+        at = start + len(b'"parameters":{')
         comma = b"" if body[at : at + 1] == b"}" else b","
         return b'%b"prediction_id":"%b"%b%b' % (body[:at], prediction_id.encode(), comma, body[at:])
     try:

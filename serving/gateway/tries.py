@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -22,8 +22,7 @@ from serving.routes import Route
 _SHAPE = re.compile(rb'"shape":\s*\[\s*(\d+)')  # of the first output; inside a text the quotes would be escaped
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """A client's request: `line` with {} for the workload, `protocol` v1 or v2 (None: no inference), headers as they go on."""
 
     line: str
@@ -33,8 +32,7 @@ class Asked:
     json_length: str | None = None  # how much of a binary body is JSON, as the client says
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
+class Try(NamedTuple):
     """What came of it: an answer, or an error and no answer."""
 
     route: Route
