@@ -27,7 +27,7 @@ from data.schema import Column
 from training import stability
 
 RATE = 0.05
-WORLDS, WINDOWS, LONGEST = 20, 20, 20
+WORLDS, WINDOWS, LONGEST = 15, 20, 20
 
 
 @dataclass(frozen=True)

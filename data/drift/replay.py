@@ -3,7 +3,8 @@
 The control over many columns is Westfall and Young's (1993): one limit for the largest scaled statistic of a window, found by
 resampling, so that columns that hang together are not paid for twice. Each column is scaled by the largest statistic of other
 stretches of history; each stretch is judged by the scales of the others (five folds, in order of time), so that the limit
-knows how far the next stretch may exceed all earlier ones. Distances exceed by a factor; missing shares, which come in bursts, by
+knows how far the next stretch may exceed all earlier ones. A column that comes in bursts (a price) is limited by its own worst
+alone, and does not set the limit of all. Distances exceed by a factor; missing shares, which come in bursts, by
 a difference; each family has half of the rate. A window is compared with the reference without the window's own rows.
 """
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 SAMPLE = 2000
 _FOLDS = 5
 _LEAST_DISTANCE = 0.01  # of a std, or of Jensen-Shannon's .83: smaller moves mean nothing, whatever history says
+_BURST = 2.5  # a fifth of history went this many times as far above the usual as all the others
+_BURSTS_MORE = 1.5  # the next burst may be worse than the worst
+_LEAST_REACH = 0.15  # of the largest distance: few windows may be alike by chance
 _LEAST_MISSING = 0.02
 _FEW_CELLS = 4  # missing cells in a window mean nothing
 _UNKNOWN = 0.5  # over the windows that fit: what a burst may miss that so short a history had not
@@ -213,12 +217,16 @@ def _limits(
     far, more = [], []
     for fold in np.array_split(np.arange(len(found.distance)), _FOLDS):
         others = np.setdiff1d(np.arange(len(found.distance)), fold)
-        scale = np.maximum(found.distance[others].max(axis=0), _LEAST_DISTANCE)
-        far.append((found.distance[fold] / scale)[:, ~steady].max(axis=1, initial=0.0))
+        middle, scale = _scale(found.distance[others])
+        far.append((found.distance[fold] - middle) / scale)
         more.append((found.missing[fold] - found.missing[others].max(axis=0)).max(axis=1))
-    cut = max(float(np.quantile(np.concatenate(far), level)), 1.0) * inflation
+    worst = np.vstack(far).max(axis=0)
+    bursts = worst > _BURST
+    largest = np.vstack(far)[:, ~steady & ~bursts].max(axis=1, initial=0.0)
+    cut = max(float(np.quantile(largest, level)), 1.0) * inflation
     margin = max(float(np.quantile(np.concatenate(more), level)) * inflation, least)
-    distance = cut * np.maximum(found.distance.max(axis=0), _LEAST_DISTANCE)
+    middle, scale = _scale(found.distance)
+    distance = middle + np.where(bursts, _BURSTS_MORE * worst * inflation, cut) * scale
     missing = found.missing.max(axis=0) + margin
     unseen = found.unseen.max(axis=0) * cut
     limits = {
@@ -228,6 +236,7 @@ def _limits(
             missing=float(min(missing[t], 1.0)),
             unseen=float(min(unseen[t], 1.0)),
             trending=bool(steady[t]),
+            bursts=bool(bursts[t]),
             usual=float(np.median(found.distance[:, t])),
         )
         for t, trait in enumerate(past.traits)
@@ -250,17 +259,22 @@ def _limits(
     )
 
 
+def _scale(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each column's usual distance, and how far above it its largest lies."""
+    import numpy as np
+
+    middle, largest = np.median(distance, axis=0), distance.max(axis=0)
+    return middle, np.maximum(np.maximum(largest - middle, _LEAST_REACH * largest), _LEAST_DISTANCE)
+
+
 def _inflation(independent: float, disjoint: float, rate: float) -> float:
     """How much wider a limit is that few windows gave.
 
-    The largest of n windows stands for the rate 1/(n + 1); from there to `rate` the normal's quantiles lead. And what is to come
+    The largest of n windows stands for the rate 1/(n + 1); from there to `rate` an exponential tail leads. And what is to come
     differs from the reference by history's own error too: the root of 1 + 1/n.
     """
-    from scipy.stats import norm
-
-    seen = 1 / (independent + 1)
-    stretch = norm.isf(rate) / norm.isf(seen) if rate < seen else 1.0
-    return float(stretch * math.sqrt(1 + 1 / disjoint))
+    stretch = max(math.log(rate) / math.log(1 / (independent + 1)), 1.0)
+    return stretch * math.sqrt(1 + 1 / disjoint)
 
 
 def _said(rows: int, window: int, size: int, disjoint: float, false_alarms: float, inflation: float, short: bool) -> str:

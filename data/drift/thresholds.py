@@ -17,6 +17,7 @@ class Limit:
     missing: float  # how far the share of missing values may move
     unseen: float  # share of rows with a level never seen; 0: none ever was in stable history
     trending: bool = False  # moves steadily in stable history itself: shown, raises no alarm alone
+    bursts: bool = False  # went much further in one part of stable history than in all others: limited by that
     usual: float = 0.0  # the median distance of stable windows
 
 
@@ -24,8 +25,8 @@ class Limit:
 class Thresholds:
     """Limits that stable history kept, for all columns at once: a window of it exceeds any one of them at the rate `false_alarms`.
 
-    `cut` times the largest distance that stable windows showed in a column is that column's limit; the largest move of its missing
-    share plus `margin` is the other. `disjoint` windows fit into the history;
+    A column's distance may lie `cut` times as far above its median as the largest of stable windows did; its missing share may move as
+    far as it did, plus `margin`. `disjoint` windows fit into the history;
     fewer than 20 cannot show a rate of 5 %, so that the limits are then wider by `inflation` and `short` says so.
     """
 
