@@ -15,6 +15,7 @@ from assets.platform import Platform
 from assets.spec import Spec
 from assets.trigger import Answer, Attempt, State, decide
 from assets.windows import Window, length_s, read
+from data.errors import UserError
 from serving.ledger import Decision, Ledger
 
 log = logging.getLogger("aiprime.loop")
@@ -39,7 +40,7 @@ class Turn:
 
 def turn(spec: Spec, platform: Platform, *, clock: float | None = None) -> Turn:
     """One turn; `clock` is a replay's event time. Safe to call at any time and from several processes: each record is made once."""
-    said = rollout.tick(spec, platform)
+    said = _rollout(spec, platform)
     windows: list[Window] = []
     asked: Decision | None = None
     answer: Answer | None = None
@@ -50,13 +51,23 @@ def turn(spec: Spec, platform: Platform, *, clock: float | None = None) -> Turn:
     return Turn(windows=tuple(windows), rollout=said, retrain=asked, answer=answer)
 
 
+def _rollout(spec: Spec, platform: Platform) -> str:
+    """The rollout's news; what a person must mend there does not keep the windows from being judged."""
+    try:
+        return rollout.tick(spec, platform)
+    except UserError as error:
+        log.warning("%s: the rollout could not go on: %s", spec.name, error)
+        return f"could not go on: {error.what}"
+
+
 def attempts(spec: Spec, platform: Platform) -> list[Attempt]:
     """The retrains that were asked for, with how each ended, oldest first."""
     ledger = platform.ledger
     epoch = monitoring.epoch_of(ledger, spec.name).decision
     records = [one for one in ledger.history(spec.name, "retrain") if one.sequence > epoch]
     ends = {one.payload["of"]: one for one in records if "of" in one.payload}
-    rolled_back = {one.version for one in ledger.history(spec.name, "rolled_back")}
+    unfit: dict[str, State] = {one.version: "rolled back" for one in ledger.history(spec.name, "rolled_back")}
+    unfit |= {one.version: "refused" for one in ledger.history(spec.name, "refused")}  # it did not answer what was asked before
     seen = {one.sequence: read(one) for one in ledger.history(spec.name, "window")}
     found = []
     for one in records:
@@ -66,8 +77,8 @@ def attempts(spec: Spec, platform: Platform) -> list[Attempt]:
         window = seen.get(cutoff.get("sequence") or 0)
         at = window.end if window else datetime.fromisoformat(cutoff["until"]).timestamp()
         state: State = _running(spec, platform, one) if end is None else end.payload["state"]
-        if end is not None and state == "passed" and end.version in rolled_back:
-            state = "rolled back"
+        if end is not None and state == "passed":
+            state = unfit.get(end.version, state)
         cpu_s = float(end.payload.get("cpu_s") or 0.0) if end else 0.0
         found.append(Attempt(at=at, state=state, cpu_s=cpu_s, by_person=bool(one.payload.get("by_person"))))
     return found
@@ -120,7 +131,9 @@ def _act(spec: Spec, platform: Platform, window: Window, answer: Answer) -> Deci
 
 def _called(ledger: Ledger, workload: str, said: str) -> bool:
     """Whether a person was told of the same kind of thing since the last retrain: one call per episode, not one per window."""
-    calls, retrains = ledger.history(workload, "called"), ledger.history(workload, "retrain")
+    epoch = monitoring.epoch_of(ledger, workload).decision
+    calls = [one for one in ledger.history(workload, "called") if one.sequence > epoch]
+    retrains = ledger.history(workload, "retrain")
     if not calls or (retrains and retrains[-1].sequence > calls[-1].sequence):
         return False
     return calls[-1].payload["said"].partition(":")[0] == said.partition(":")[0]

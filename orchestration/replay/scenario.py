@@ -114,6 +114,8 @@ def load(
     if fault is not None:
         fault_at = fault.at if fault.at is not None else begins + (ends - begins) / 3
         table = plant(table, fault, target=data.target, time=data.time, entity=data.entity, start=fault_at)
+    # Every row from the start on is played: none may lie between training and holdout, where a split leaves rows out.
+    data = data.model_copy(update={"holdout": float((table[data.time] >= begins).mean()) + 1e-3})
     made = examples.make(table, spec.task, data, spec.features).table
     made = made[(made[TIME] >= begins) & (made[TIME] < ends)].sort_values(TIME, ignore_index=True)
     return Scenario(
