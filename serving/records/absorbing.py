@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.records.quantities import Quantities, Quantity, Unreadable
 from serving.records.reading import Unpacking, page
-from serving.records.tables import DERIVED, tables
+from serving.records.tables import DERIVED, tables, unindexed
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -181,9 +181,10 @@ def _labels(begin: Begin, workload: str) -> int:
         if not count:
             connection.execute(of.update().where(of.c.workload == workload).values(labels=last))
             return 0
-        new = (truths.sequence > cursor.labels, truths.sequence <= last, truths.workload == workload)
+        # The few new labels lead: no index of the workload's many may look better (SQLite has no statistics to know it by).
+        new = (truths.sequence > cursor.labels, truths.sequence <= last, unindexed(truths.workload) == workload)
         sequences = sa.select(predictions.sequence).join(tables().truths, truths.id == predictions.id)
-        by_id = outcomes.sequence.in_(sequences.where(*new, predictions.workload == workload))
+        by_id = outcomes.sequence.in_(sequences.where(*new, unindexed(predictions.workload) == workload))
         moment = (truths.target_time,) if cursor.one_entity else (truths.target_time, truths.entity)
         moments = sa.select(*moment).where(*new, truths.target_time.is_not(None))
         of_moment = outcomes.target_time if cursor.one_entity else sa.tuple_(outcomes.target_time, outcomes.entity)
@@ -215,4 +216,4 @@ def _find_truth(connection: sa.Connection, workload: str, cursor: Cursor, which:
         by_time = by_time.where(truths.entity == of.c.entity)
     later = sa.func.max if connection.dialect.name == "sqlite" else sa.func.greatest
     newest = sa.func.nullif(later(*(sa.func.coalesce(one.correlate(of).scalar_subquery(), 0) for one in (by_id, by_time))), 0)
-    connection.execute(of.update().where(which, of.c.workload == workload).values(truth=newest))
+    connection.execute(of.update().where(which, unindexed(of.c.workload) == workload).values(truth=newest))

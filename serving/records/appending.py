@@ -185,8 +185,10 @@ class Appender:
                 if (about.id is not None) == (columns is by_id):
                     wanted.setdefault(one.workload, []).append(about[:3] if columns is by_id else about[3:])
             for workload, keys in wanted.items():
-                chosen = sa.select(*by_id, *by_time, of.name).where(of.workload == workload, columns[0].is_not(None))
-                rows = self.connection.execute(chosen.where(sa.tuple_(*columns).in_(keys)).order_by(of.sequence))
+                chosen = sa.select(*by_id, *by_time, of.name).where(of.workload == workload)
+                # SQLite uses no index for pairs of values: the first of each pair leads it to the few that there are.
+                first = columns[0].in_(sorted({key[0] for key in keys}))
+                rows = self.connection.execute(chosen.where(first, sa.tuple_(*columns).in_(keys)).order_by(of.sequence))
                 for key, row, horizon, target_time, entity, name in rows:
                     about = labels_.About(None if key is None else bytes(key), row, horizon, target_time, entity)
                     found[workload, about] = name

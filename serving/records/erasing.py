@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.records.prediction import Content, id_bytes
 from serving.records.reading import PAGE, Unpacking
-from serving.records.tables import DERIVED, tables
+from serving.records.tables import DERIVED, tables, unindexed
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -79,7 +79,7 @@ def _chunks(connect: Connect, chosen: Chosen) -> Iterator[list[int]]:
     candidates = (
         sa.select(of.c.sequence, payloads.c.dictionary, payloads.c.content)
         .join_from(of, payloads, payloads.c.sequence == of.c.sequence, isouter=True)
-        .where(of.c.workload == chosen.workload)
+        .where((unindexed(of.c.workload) if chosen.ids else of.c.workload) == chosen.workload)
         .order_by(of.c.sequence)
         .limit(PAGE)
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from serving.records.prediction import ROLES, Role
-from serving.records.tables import tables
+from serving.records.tables import tables, unindexed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,6 +110,7 @@ def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[*tuple[An
     import sqlalchemy as sa
 
     of, predictions, truths = tables().outcomes, tables().predictions, tables().truths
+    in_order = window.after > 0 and window.since is None and window.until is None  # else by the index of target times
     answer = ("label", "confidence", "probabilities") if classes else ("prediction", "low", "high")
     shared = (
         of.c.sequence,
@@ -125,7 +126,7 @@ def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[*tuple[An
         sa.select(*shared, *served, *(of.c[name] for name in answer), truths.c.name if classes else truths.c.number)
         .join_from(of, predictions, predictions.c.sequence == of.c.sequence)
         .join(truths, truths.c.sequence == of.c.truth, isouter=True)
-        .where(of.c.workload == workload)
+        .where((unindexed(of.c.workload) if in_order else of.c.workload) == workload)
         .order_by(of.c.sequence, of.c.row, of.c.horizon)
     )
     if window.since is not None:
@@ -139,7 +140,7 @@ def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[*tuple[An
     if window.versions is not None:
         chosen = chosen.where(predictions.c.version.in_(list(window.versions)))
     if window.labelled is not None:
-        chosen = chosen.where(truths.c.sequence.is_not(None) if window.labelled else truths.c.sequence.is_(None))
+        chosen = chosen.where(of.c.truth.is_not(None) if window.labelled else of.c.truth.is_(None))
     return chosen
 
 
