@@ -1,10 +1,13 @@
 """The gateway's cost, and what a switch costs its clients. Needs `wrk` (a Debian package).
 
-    python -m benchmarks.gateway [cost|switches]...      (default: both)
+    python -m benchmarks.gateway [cost|log[=ROUNDS]|switches|switch[=SECONDS]|memory[=REQUESTS]]...      (default: cost and switches)
 
 `cost`: the committed reference model behind `python -m serving`, asked directly and through the gateway, and a bare server (uvicorn and
 onnxruntime, no checks) the same two ways; rounds interleaved, medians. `switches`: clients that never stop asking while versions of it
 are released by the local target, each with a new process.
+`log`: directly, through a gateway that keeps no record, and through one that keeps every record durably, in turns, beside a bare durable
+commit of SQLite on the same disk. `switch`: a constant 200 requests a second while 100 versions are released; lost are ids that a client
+was told and the records do not have. `memory`: the gateway's resident memory after 1,000,000 requests.
 """
 
 from __future__ import annotations
@@ -12,17 +15,21 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from benchmarks.steady import Steady
 from data.files import tree_digest, write_atomically
 from serving import manifests, routes
 from serving.deploy import LocalTarget
+from serving.records import Records
 from serving.routes import Route
 from serving.servers import answer
 from serving.supervision import Program, Supervisor, free_port
@@ -31,6 +38,9 @@ ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "benchmarks" / "reference_model"
 ROUNDS, SECONDS = 5, 3
 SWITCHES = 50
+STEADY_SWITCHES, STEADY_PER_SECOND, STEADY_S = 100, 200, 510
+MANY = 1_000_000
+PATH = "/v2/models/reference/infer"
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 20], "data": [n / 20 for n in range(20)]}]})
 LUA = f"wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = '{BODY}'\n"
 
@@ -136,9 +146,7 @@ def cost(home: Path, script: Path) -> None:
         print(
             f"| {name} | {way} | {connections} | {rate:,.0f} | {ratio:.2f} | {p50:.2f} | {added:.2f} | {p99:.2f} | {sum(one.failed for one in loads)} |"
         )
-    pid = next(one.pid for one in supervisor.status() if one.name == "gateway")
-    resident = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    print(f"\nThe gateway's resident memory after it: {int(resident.split()[1]) / 1024:.0f} MB.")
+    print(f"\nThe gateway's resident memory after it: {resident_mb(supervisor):.0f} MB.")
 
 
 def switches(home: Path, script: Path) -> None:
@@ -161,15 +169,131 @@ def switches(home: Path, script: Path) -> None:
     print(f"| {load.requests:,} | {load.failed} | {load.per_second:,.0f} | {load.p50_ms:.2f} | {load.p99_ms:.2f} | {spans} |")
 
 
+def log(home: Path, script: Path, rounds: int = ROUNDS) -> None:
+    """What the durable log costs."""
+    supervisor, target = Supervisor(home), LocalTarget(home)
+    register(home, 1)
+    target.release("reference", 1, expected=None, reason="to be measured")
+    route = routes.read(home)["reference"]
+    bare = home.with_name("without")
+    routes.point(bare, replace(route, sample=0.0), newest=route.fence)
+    urls = {"directly": route.url or "", "kept": start_gateway(home, supervisor), "without the log": ""}
+    port = free_port()
+    command = (sys.executable, "-m", "serving.gateway", "--home", str(bare), "--port", str(port))
+    urls["without the log"] = start(supervisor, "without", command, f"http://127.0.0.1:{port}", "/v2/health/live")
+    for url in urls.values():
+        Wrk(script, url + PATH, 4, 1).result()
+    found: dict[tuple[int, str], list[Load]] = {}
+    commits: list[float] = []
+    for _ in range(rounds):
+        commits.append(commit_ms(home.with_name("commits.db")))
+        for connections in (1, 16):
+            for way, url in urls.items():
+                load = Wrk(script, url + PATH, connections, SECONDS).result()
+                found.setdefault((connections, way), []).append(load)
+    print(f"\n### Gateway: the durable log ({rounds} interleaved rounds of {SECONDS} s, medians)\n")
+    print(
+        "A bare commit of SQLite (WAL, FULL) on the same disk, median of each round: "
+        + ", ".join(f"{ms:.2f}" for ms in commits)
+        + " ms.\n"
+    )
+    print(
+        "| connections | way | req/s | x direct | p50 ms | p50 added ms | p50 added less a bare commit | p99 ms | p99 x direct | failed |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for (connections, way), loads in found.items():
+        first = found[connections, "directly"]
+        rate, p50, p99 = (median(getattr(one, field) for one in loads) for field in ("per_second", "p50_ms", "p99_ms"))
+        ratio = median(a.per_second / b.per_second for a, b in zip(loads, first, strict=True))
+        added = median(a.p50_ms - b.p50_ms for a, b in zip(loads, first, strict=True))
+        less = median(a.p50_ms - b.p50_ms - c for a, b, c in zip(loads, first, commits, strict=True))
+        tail = median(a.p99_ms / b.p99_ms for a, b in zip(loads, first, strict=True))
+        failed = sum(one.failed for one in loads)
+        print(
+            f"| {connections} | {way} | {rate:,.0f} | {ratio:.2f} | {p50:.2f} | {added:.2f} | {less:.2f} | {p99:.2f} | {tail:.1f} | {failed} |"
+        )
+    print(
+        f"\nThe gateway's resident memory after it: {resident_mb(supervisor):.0f} MB. The chain: {Records.at(home).verify() or 'holds'}."
+    )
+
+
+def commit_ms(file: Path, times: int = 200) -> float:
+    """The median time of a durable commit of one row as large as a request."""
+    database = sqlite3.connect(file, isolation_level=None)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+        database.execute(f"PRAGMA {pragma}")
+    database.execute("CREATE TABLE IF NOT EXISTS rows (body BLOB)")
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        database.execute("INSERT INTO rows VALUES (?)", (BODY.encode(),))
+        took.append(time.perf_counter() - began)
+    database.close()
+    return median(took) * 1000
+
+
+def resident_mb(supervisor: Supervisor) -> float:
+    """Of the gateway and of the process that writes its records, together."""
+    gateway = next(one.pid for one in supervisor.status() if one.name == "gateway")
+    children = Path(f"/proc/{gateway}/task/{gateway}/children").read_text().split()
+    lines = (line for pid in (gateway, *children) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def switch(home: Path, _: Path, seconds: int = STEADY_S) -> None:
+    """Releases under a constant rate."""
+    supervisor, target = Supervisor(home), LocalTarget(home)
+    gateway = start_gateway(home, supervisor)
+    register(home, 1)
+    target.release("reference", 1, expected=None, reason="the first")
+    releases = min(STEADY_SWITCHES, max(1, seconds // 5))
+    with Steady(gateway + PATH, BODY.encode(), STEADY_PER_SECOND) as told:
+        began = time.monotonic()
+        for version in range(2, releases + 2):
+            register(home, version)
+            target.release("reference", version, expected=version - 1, reason="the next")
+            time.sleep(max(0, began + (version - 1) * seconds / releases - time.monotonic()))
+    records = Records.at(home)
+    known = records.sizes(told.ids)
+    took = sorted(told.seconds)
+    print(f"\n### Gateway: {releases} releases under a constant {STEADY_PER_SECOND} requests/s\n")
+    print(
+        "| requests | failed | told and not kept | kept | versions that answered | p50 ms | p99 ms | slowest ms | the chain |\n|---|---|---|---|---|---|---|---|---|"
+    )
+    versions = Counter(one.version for one in records.predictions("reference"))
+    p50, p99, worst = (took[int(len(took) * share)] * 1000 for share in (0.5, 0.99, 0.999999))
+    lost = sum(one not in known for one in told.ids)
+    print(
+        f"| {told.requests:,} | {len(told.failed)} | {lost} | {versions.total():,} | {len(versions)} | {p50:.2f} | {p99:.2f} | {worst:.1f} | {records.verify() or 'holds'} |"
+    )
+    for what, times in Counter(told.failed).most_common(5):
+        print(f"failed {times} times: {what}")
+
+
+def memory(home: Path, script: Path, requests: int = MANY) -> None:
+    """Resident memory after many requests."""
+    supervisor, target = Supervisor(home), LocalTarget(home)
+    gateway = start_gateway(home, supervisor)
+    register(home, 1)
+    target.release("reference", 1, expected=None, reason="to be measured")
+    asked = failed = 0
+    while asked < requests:
+        load = Wrk(script, gateway + PATH, 16, 20).result()
+        asked, failed = asked + load.requests, failed + load.failed
+    print(f"\nAfter {asked:,} requests ({failed} failed): {resident_mb(supervisor):.0f} MB resident, both processes together.")
+
+
 def main() -> None:
     """Each part in a home of its own; no process is left."""
-    for part in sys.argv[1:] or ["cost", "switches"]:
+    parts = {"cost": cost, "log": log, "switches": switches, "switch": switch, "memory": memory}
+    for asked in sys.argv[1:] or ["cost", "switches"]:
+        part, _, size = asked.partition("=")
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder) / "home"
             script = Path(folder) / "post.lua"
             script.write_text(LUA)
             try:
-                {"cost": cost, "switches": switches}[part](home, script)
+                parts[part](home, script, *([int(size)] if size else []))
             finally:
                 Supervisor(home).shutdown()
 
