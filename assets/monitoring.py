@@ -76,6 +76,7 @@ def look(spec: Spec, platform: Platform, *, clock: float | None = None) -> Windo
         signals=signals,
         sampled=looked.sampled,
         seed=_SEED,
+        rules=spec.retrain.model_dump(mode="json"),
     )
     return _record(platform, window, before.seen if before else epoch.decision)
 
@@ -179,6 +180,7 @@ def _silent(spec: Spec, platform: Platform, version: str, before: Window | None)
         rows=0,
         labelled=0,
         signals={"volume": Signal(state="no data", said=said, value=0.0)},
+        rules=spec.retrain.model_dump(mode="json"),
     )
     return _record(platform, window, before.seen)
 

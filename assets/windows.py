@@ -60,6 +60,7 @@ class Window:
     seen: int = 0  # the sequence number of the window's own record
     sampled: int = 0  # rows that drift was computed on, drawn with `seed`
     seed: int = 0
+    rules: Mapping[str, Any] = field(default_factory=dict)  # of `retrain`, as they were: for who shows it
 
     @property
     def alarms(self) -> tuple[str, ...]:

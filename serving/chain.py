@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -141,6 +141,13 @@ class Chain:
             chosen = chosen.where(self._decisions.c.kind == kind)
         for row in self._connection.execute(chosen):
             yield _decision(row)
+
+    def latest(self, workload: str, count: int, kinds: Collection[Kind] | None) -> list[Decision]:
+        """The newest `count` of a workload, oldest first; of some kinds where given."""
+        of = self._decisions.c
+        chosen = self._decisions.select().where(of.workload == workload, *(() if kinds is None else (of.kind.in_(kinds),)))
+        newest = self._connection.execute(chosen.order_by(of.sequence.desc()).limit(count)).all()
+        return [_decision(row) for row in reversed(newest)]
 
     def first_broken(self, noted: tuple[int, str]) -> Broken | None:
         """The first record that is not what was sealed; `noted` is an end (sequence, hash) that the chain once had."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -155,6 +155,11 @@ class Ledger:
         """The decisions in order, oldest first; of one workload and of one kind where given."""
         with self._reading() as chain:
             return list(chain.decisions(workload, kind))
+
+    def latest(self, workload: str, count: int, kinds: Collection[Kind] | None = None) -> list[Decision]:
+        """The newest `count` decisions of a workload, oldest first; of some kinds where given."""
+        with self._reading() as chain:
+            return chain.latest(workload, count, kinds)
 
     def newest(self) -> int:
         """The sequence number of the last decision; 0 where there is none."""
