@@ -143,7 +143,9 @@ def apply(spec: Spec, places: Places, run_id: str, tags: Mapping[str, str]) -> C
     if TAG in tags:
         wanted = Cutoff.model_validate_json(tags[TAG])
         if wanted.labels:
-            back.write(cutoffs.labels_file(places, spec.name), back.labels(spec, places, wanted.until))
+            known = back.labels(spec, places, wanted.until)
+            log.info("%s: %s labels of the ledger are learnt from", spec.name, f"{known.num_rows:,}")
+            back.write(cutoffs.labels_file(places, spec.name), known)
         cutoffs.write(places, spec.name, wanted)
         cost.begin(places, spec.name, run_id)
         log.info("%s: data up to %s: %s", spec.name, wanted.until.isoformat(), wanted.reason)
