@@ -270,17 +270,16 @@ def _scale(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _inflation(independent: float, disjoint: float, rate: float) -> float:
     """How much wider a limit is that few windows gave.
 
-    The largest of n windows stands for the rate 1/(n + 1); from there to `rate` an exponential tail leads. And what is to come
-    differs from the reference by history's own error too: the root of 1 + 1/n.
+    The largest of n windows stands for the rate 1/(n + 1); from there to `rate` an exponential tail leads. n are the four fifths by
+    which a fold is scaled. And what is to come differs from the reference by history's own error too: the root of 1 + 1/n.
     """
-    stretch = max(math.log(rate) / math.log(1 / (independent + 1)), 1.0)
+    seen = 1 / (independent * (1 - 1 / _FOLDS) + 1)
+    stretch = max(math.log(rate) / math.log(seen), 1.0)
     return stretch * math.sqrt(1 + 1 / disjoint)
 
 
 def _said(rows: int, window: int, size: int, disjoint: float, false_alarms: float, inflation: float, short: bool) -> str:
-    text = (
-        f"{rows} stable rows replayed as windows of {size}: at most {100 * false_alarms:g} of 100 stable windows raise an alarm"
-    )
+    text = f"{rows} stable rows replayed as windows of {size}: limits that {100 * false_alarms:g} of 100 stable windows exceed"
     if size < window:
         text += f"; windows of {window} do not fit, smaller ones differ more, so that the limits are too wide rather than too narrow"
     if short:
