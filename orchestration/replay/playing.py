@@ -192,12 +192,14 @@ def _prepare(spec: Spec, platform: Platform, start: str, told: Told) -> pd.Times
     tags = retraining.request(spec, platform, until=begins.to_pydatetime(), reason=reason)
     asked = retraining.record(platform.ledger, spec, tags, by_person=True, actor="replay")
     outcome = running.run(places, spec.name, job="retrain", tags=tags)
-    ended = retraining.ended(platform.ledger, asked, places, outcome.run_id, failed=outcome.failed)
-    release = platform.ledger.release(spec.name)
-    if not ended.version:
+    retraining.ended(platform.ledger, asked, places, outcome.run_id, failed=outcome.failed)
+    judged = [one for one in platform.ledger.history(spec.name, "registered") if one.payload.get("cutoff")]
+    if not judged or pd.Timestamp(judged[-1].payload["cutoff"]["until"]) != begins:
         raise UserError(f"{spec.name}: {outcome.failed or 'no version was registered'}: {outcome.said}", where=reason)
-    if release.champion != ended.version:
-        releasing.promote(places, spec.name, ended.version, reason, override=True)
+    if (
+        platform.ledger.release(spec.name).champion != judged[-1].version
+    ):  # also one that the gate refused: it is where one begins
+        releasing.promote(places, spec.name, judged[-1].version, reason, override=True)
     return begins
 
 
