@@ -19,8 +19,8 @@ from serving.ledger import Conflict, Ledger
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger.at(tmp_path)
+def ledger(database: Path | str) -> Ledger:
+    return Ledger(database)
 
 
 def test_the_champion_is_what_was_promoted_last(ledger: Ledger) -> None:
