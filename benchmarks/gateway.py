@@ -235,7 +235,7 @@ def commit_ms(file: Path, times: int = 200) -> float:
 def resident_mb(supervisor: Supervisor) -> float:
     """Of the gateway and of the process that writes its records, together."""
     gateway = next(one.pid for one in supervisor.status() if one.name == "gateway")
-    children = Path(f"/proc/{gateway}/task/{gateway}/children").read_text().split()
+    children = [pid for file in Path(f"/proc/{gateway}/task").glob("*/children") for pid in file.read_text().split()]
     lines = (line for pid in (gateway, *children) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 

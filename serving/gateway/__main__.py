@@ -34,9 +34,10 @@ def _run(home: Path, port: int) -> None:
 
     from serving.gateway.app import serve
     from serving.gateway.scribe import Scribe
+    from serving.records import Records
 
     try:
-        uvloop.run(serve(home, port, Scribe(home)))
+        uvloop.run(serve(home, port, Records.at(home), Scribe(home)))
     except OSError as error:
         raise UserError(
             f"the gateway cannot listen: {error}", where=f"127.0.0.1:{port}", next_step="choose another --port"

@@ -33,6 +33,7 @@ from serving.gateway.telemetry import CONTENT_TYPE, Telemetry
 
 if TYPE_CHECKING:
     from serving.gateway.scribe import Scribe
+    from serving.records import Records
 
 log = logging.getLogger("aiprime.gateway")
 _DRAIN_S = 10  # for requests in flight after SIGTERM
@@ -51,12 +52,12 @@ CALLS = {
 class Gateway:
     """Answers every request of one AIPRIME_HOME."""
 
-    def __init__(self, home: Path, records: Scribe) -> None:
+    def __init__(self, home: Path, records: Records, scribe: Scribe) -> None:
         self._home, self.pointer = home, Pointer(home)
         self._completion, self._telemetry = Completion(home), Telemetry()
-        self.journal = Journal(records, self._telemetry)
+        self.journal = Journal(scribe, self._telemetry)
         self._inference = Inference(self.pointer, self._completion, self.journal, self._telemetry)
-        self._labels = Labels(records, self.journal, self.pointer, self._completion)
+        self._labels = Labels(records, scribe, self.pointer, self._completion)
         self._lookups = Lookups(records, self.pointer)
         self._own: dict[str, tuple[str, Callable[[web.BaseRequest], web.Response]]] = {
             "/": ("GET", lambda request: page.front(request, self.pointer, self._completion)),
@@ -130,18 +131,18 @@ class _Server(web.Server):
         return _Protocol(self, loop=asyncio.get_running_loop(), access_log=unlogged, keepalive_timeout=75)
 
 
-async def serve(home: Path, port: int, records: Scribe) -> None:
+async def serve(home: Path, port: int, records: Records, scribe: Scribe) -> None:
     """Answer on 127.0.0.1 until SIGTERM, then finish what was begun. OSError where the port is taken."""
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
-    gateway = Gateway(home, records)
-    gateway.journal.start()
+    gateway = Gateway(home, records, scribe)
     runner = web.ServerRunner(_Server(gateway), shutdown_timeout=_DRAIN_S)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
     write_json(routes.address_file(home), {"url": f"http://127.0.0.1:{port}", "pid": os.getpid()})
     log.info("the gateway answers at http://127.0.0.1:%d", port)
+    await scribe.open()
     watcher = asyncio.create_task(gateway.pointer.watch())
     await told_to_end.wait()
     watcher.cancel()
@@ -149,7 +150,7 @@ async def serve(home: Path, port: int, records: Scribe) -> None:
         await watcher
     await runner.cleanup()
     await gateway.drain()
-    await asyncio.to_thread(records.close)
+    await scribe.close()
 
 
 async def _at_once(response: web.Response) -> web.Response:

@@ -18,15 +18,15 @@ from data.errors import UserError
 from serving.gateway import label_forms
 from serving.gateway.completion import Completion
 from serving.gateway.ids import kept
-from serving.gateway.journal import Journal
 from serving.gateway.label_checks import Checks, Known, Stated, Wrong
 from serving.gateway.messages import read_body
-from serving.gateway.refusal import Refusal
+from serving.gateway.refusal import Refusal, of_store
 from serving.gateway.routing import Pointer
 from serving.records.label import Label, read
 from serving.routes import Route
 
 if TYPE_CHECKING:
+    from serving.gateway.scribe import Scribe
     from serving.records import Records
 
 log = logging.getLogger("aiprime.gateway")
@@ -38,8 +38,8 @@ _SHOWN = 20  # problems that an answer names
 class Labels:
     """The labels' door of one gateway."""
 
-    def __init__(self, records: Records, journal: Journal, pointer: Pointer, completion: Completion) -> None:
-        self._records, self._journal, self._pointer, self._completion = records, journal, pointer, completion
+    def __init__(self, records: Records, scribe: Scribe, pointer: Pointer, completion: Completion) -> None:
+        self._records, self._scribe, self._pointer, self._completion = records, scribe, pointer, completion
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """`{"new", "same", "corrected"}`, and `left_out` where the sample kept no record of a prediction; Refusal names what is wrong."""
@@ -54,7 +54,10 @@ class Labels:
         answer = {"new": 0, "same": 0, "corrected": 0}
         for start in range(0, len(labels), _GROUP):  # predictions are kept in between
             group = labels[start : start + _GROUP]
-            done = await self._journal.run(lambda group=group: self._records.label(group))
+            try:
+                done = await self._scribe.label(group)
+            except (OSError, Refusal) as error:
+                raise of_store(error) or error from error
             for name in answer:
                 answer[name] += getattr(done, name)
         return web.Response(

@@ -13,22 +13,22 @@ from pathlib import Path
 
 from serving.gateway.app import serve
 from serving.gateway.scribe import Scribe
-from serving.records import Prediction
+from serving.records import Prediction, Records
 
 
 class Filling(Scribe):
-    """Records that cannot be written while the file is there."""
+    """A writer that cannot write while the file is there."""
 
     home: Path
 
-    def append(self, predictions: Sequence[Prediction]) -> None:
+    async def append(self, predictions: Sequence[Prediction]) -> None:
         file = self.home / "full"
         if file.exists():
             number = int(file.read_text())
             raise OSError(number, os.strerror(number), "records.db")
-        super().append(predictions)
+        await super().append(predictions)
 
 
 if __name__ == "__main__":
     Filling.home = Path(sys.argv[1])
-    asyncio.run(serve(Filling.home, int(sys.argv[2]), Filling(Filling.home)))
+    asyncio.run(serve(Filling.home, int(sys.argv[2]), Records.at(Filling.home), Filling(Filling.home)))

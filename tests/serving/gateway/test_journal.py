@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import sqlite3
-import threading
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +13,10 @@ import pytest
 from data.errors import UserError
 from serving.gateway import journal as journals
 from serving.gateway.ids import new_id
-from serving.gateway.journal import Journal, refusal
-from serving.gateway.refusal import Refusal
-from serving.gateway.scribe import Scribe
+from serving.gateway.journal import Journal
+from serving.gateway.refusal import Refusal, of_store
 from serving.gateway.telemetry import Telemetry
-from serving.records import Prediction, Records
+from serving.records import Prediction
 
 
 def prediction(**fields: Any) -> Prediction:
@@ -36,52 +33,34 @@ def prediction(**fields: Any) -> Prediction:
 
 
 class Kept:
-    """Records in memory; `before` runs in the writing thread and may raise."""
+    """Records in memory; `before` may wait or raise."""
 
-    def __init__(self, before: Callable[[Sequence[Prediction]], object] = lambda _: None) -> None:
+    def __init__(self, before: Callable[[Sequence[Prediction]], Coroutine[Any, Any, object]] | None = None) -> None:
         self.groups: list[list[str]] = []
-        self.before = before
+        self._before = before
 
-    def open(self) -> None:
-        pass
-
-    def append(self, predictions: Sequence[Prediction]) -> None:
-        self.before(predictions)
+    async def append(self, predictions: Sequence[Prediction]) -> None:
+        if self._before is not None:
+            await self._before(predictions)
         self.groups.append([one.id for one in predictions])
 
 
 def run(records: Any, test: Callable[[Journal], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a test with a started journal, and close it."""
+    """Run a test with a journal, and close it."""
 
     async def whole() -> Any:
         journal = Journal(records, Telemetry())
-        journal.start()
-        try:
-            return await asyncio.wait_for(test(journal), 10)
-        finally:
-            await journal.close()
-            if isinstance(records, Scribe):
-                records.close()
+        found = await asyncio.wait_for(test(journal), 10)
+        await asyncio.wait_for(journal.close(), 10)
+        return found
 
     return asyncio.run(whole())
 
 
-def test_done_means_durable(tmp_path: Path) -> None:
-    """When `keep` is done, another connection finds the record, whole."""
-    one = prediction(entities=("a",), request=b"\x00\xff", form="v2/1")
-
-    async def test(journal: Journal) -> None:
-        await journal.keep(one)
-        (found,) = Records.at(tmp_path).find(one.id)
-        assert (found.request, found.answer, found.entities, found.form) == (b"\x00\xff", b"{}", ("a",), "v2/1")
-
-    run(Scribe(tmp_path), test)
-
-
 def test_what_waits_is_committed_together() -> None:
     """While a commit is under way others wait, and all of them are in the next one."""
-    release = threading.Event()
-    records = Kept(lambda _: release.wait(5))
+    release = asyncio.Event()
+    records = Kept(lambda _: release.wait())
 
     async def test(journal: Journal) -> None:
         first = journal.keep(prediction())
@@ -154,7 +133,12 @@ def explained(error: Exception) -> UserError:
 def test_a_log_that_cannot_be_written_is_said_and_recovers(error: Exception, status: int) -> None:
     """A full disk is a 507, a lock or a broken disk a 503, each with Retry-After; the next group is written as soon as it can be."""
     failing = [error]
-    records = Kept(lambda _: (_ for _ in ()).throw(failing[0]) if failing else None)
+
+    async def before(_: object) -> None:
+        if failing:
+            raise failing[0]
+
+    records = Kept(before)
 
     async def test(journal: Journal) -> None:
         for _ in range(2):
@@ -173,7 +157,7 @@ def test_one_record_that_cannot_be_kept_fails_alone() -> None:
     """Where a record is at fault and not the store, the others of its group are kept."""
     wrong = prediction()
 
-    def before(group: Sequence[Prediction]) -> None:
+    async def before(group: Sequence[Prediction]) -> None:
         if wrong in group:
             raise ValueError("two records of one id")
 
@@ -192,7 +176,7 @@ def test_one_record_that_cannot_be_kept_fails_alone() -> None:
 def test_too_many_that_wait_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the bound, and behind a commit that hangs, a request is a 503 before any model is asked; later ones are admitted again."""
     monkeypatch.setattr(journals, "BACKLOG", 5)
-    release = threading.Event()
+    release = asyncio.Event()
 
     async def test(journal: Journal) -> None:
         kept = [journal.keep(prediction()) for _ in range(4)]
@@ -213,26 +197,9 @@ def test_too_many_that_wait_are_refused_at_once(monkeypatch: pytest.MonkeyPatch)
             journal.admit()
         release.set()
         await hanging
+        journal.admit()
 
-    run(Kept(lambda _: release.wait(5)), test)
-
-
-def test_jobs_run_between_commits() -> None:
-    """A job has the writing thread to itself, its result comes back, and so does its own error."""
-    records = Kept()
-    names = []
-
-    async def test(journal: Journal) -> None:
-        kept = journal.keep(prediction())
-        assert await journal.run(lambda: names.append(threading.current_thread().name) or 5) == 5
-        await kept
-        with pytest.raises(UserError, match="wrong"):
-            await journal.run(lambda: (_ for _ in ()).throw(UserError("wrong")))
-        with pytest.raises(Refusal):
-            await journal.run(lambda: (_ for _ in ()).throw(explained(full_sqlite())))
-
-    run(records, test)
-    assert names == ["journal"]
+    run(Kept(lambda _: release.wait()), test)
 
 
 def test_closing_writes_what_was_handed_over() -> None:
@@ -250,4 +217,4 @@ def test_closing_writes_what_was_handed_over() -> None:
 
 def test_a_record_s_own_fault_is_no_fault_of_the_store() -> None:
     """An error that names neither disk nor database refuses nobody else."""
-    assert refusal(ValueError("x")) is None
+    assert of_store(ValueError("x")) is None
