@@ -14,7 +14,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
-from uuid import UUID
 
 import orjson
 
@@ -102,4 +101,5 @@ def id_bytes(prediction_id: str) -> bytes:
 
 def id_text(raw: bytes) -> str:
     """The id of 16 bytes."""
-    return str(UUID(bytes=bytes(raw)))
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
