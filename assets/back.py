@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,14 @@ def labels(spec: Spec, places: Places, until: datetime) -> pa.Table:
     entity = found["entity"].map(lambda one: None if one is None else str(one))
     truth = found["truth"].astype(str if spec.task == "classification" else float)
     return pa.table({ENTITY: pa.array(entity, pa.string()), WHEN: pa.array(times), VALUE: pa.array(truth)})
+
+
+def known_until(spec: Spec, places: Places) -> datetime | None:
+    """Just after the newest truth that `labels` can give; None where none came back."""
+    import pyarrow.compute as pc
+
+    newest = pc.max(labels(spec, places, datetime.max.replace(tzinfo=UTC))[WHEN]).as_py()  # pyright: ignore[reportAttributeAccessIssue]  (made at run time)
+    return None if newest is None else newest + timedelta(seconds=1)
 
 
 def write(path: Path, table: pa.Table) -> None:

@@ -44,8 +44,7 @@ def request(
     (None) what `retrain.holdout` says. Whether the ledger's labels are learnt from: `retrain.labels`.
     `reason` and `window_sequence` (the ledger's record) say what made it start. UserError where the window cannot hold an example.
     """
-    if not reason.strip():
-        raise UserError("a retrain needs a reason", next_step="say why, in a sentence that a later reader can judge")
+    refuse_without(reason)
     window = default_window(spec, platform.places, until) if window is None else window
     if isinstance(window, timedelta) and window <= span(spec):
         raise UserError(
@@ -63,6 +62,12 @@ def request(
         sequence=window_sequence,
     )
     return {TAG: json.dumps(wanted.plain(), sort_keys=True)}
+
+
+def refuse_without(reason: str) -> None:
+    """UserError where no reason is given."""
+    if not reason.strip():
+        raise UserError("a retrain needs a reason", next_step="say why, in a sentence that a later reader can judge")
 
 
 def default_window(spec: Spec, places: Places, until: datetime) -> timedelta | int:

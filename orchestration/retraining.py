@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from assets import retraining
+from assets import back, retraining
 from assets.platform import Platform
 from assets.spec import Spec, load
 from data.errors import UserError
@@ -22,6 +22,7 @@ def retrain(
     UserError for a bad name or YAML, a missing reason, or where there is too little to judge on.
     """
     spec = load(places, workload)
+    retraining.refuse_without(reason)
     platform = Platform()
     if until is not None and until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
@@ -37,15 +38,13 @@ def _known_until(spec: Spec, places: Places) -> datetime:
     if spec.data.time is None:
         return datetime.now(UTC)
     if spec.retrain.labels:
-        from serving.records import Records
-
-        known = Records.at(places.home).watermark(spec.name).time
+        known = back.known_until(spec, places)
         if known is None:
             raise UserError(
                 f"no label of {spec.name} is known yet",
                 next_step="send some to POST /v1/labels, or name a date: --until",
             )
-        return datetime.fromtimestamp(known, UTC) + timedelta(seconds=1)
+        return known
     from data import prepare, sources
 
     data = spec.data.model_copy(update={"until": None})

@@ -143,11 +143,13 @@ def test_a_run_with_the_tag_sets_the_cutoff_and_one_without_leaves_it(here: Here
 def test_the_labels_of_the_ledger_join_where_the_yaml_says_so(here: Here):
     """With `retrain.labels` the run begins by writing what the ledger knows of the time before the watermark, and its hash decides."""
     learning = spec(retrain={"labels": True})
+    assert back.known_until(learning, here.places) is None
     told = [(day, 350.0 + day) for day in (1, 8, 15)]
     records = Records.at(here.places.home)
     about = [by_time(int((at(1990) + day * DAY).timestamp()), "mauna-loa") for day, _ in told]
     records.label([Label(workload="co2", about=a, value=v) for a, (_, v) in zip(about, told, strict=True)])
     until = at(1990) + 15 * DAY
+    assert back.known_until(learning, here.places) == until + timedelta(seconds=1)
     tags = retraining.request(learning, here, until=until, window=104 * WEEK, reason="it aged")  # pyright: ignore[reportArgumentType]
     retraining.apply(learning, here.places, "run", tags)
     path = cutoff.labels_file(here.places, "co2")

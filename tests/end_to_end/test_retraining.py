@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
 import pytest
 
-from data import cutoff, versions
+from assets.spec import load
+from data import cutoff, prepare, sources, versions
+from data.files import sha256
 from data.schema import SPLIT, TIME
 from serving.ledger import Ledger
+from serving.records import Label, Records, by_time
 from tests.conftest import Project, make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("retraining"), pytest.mark.timeout(600)]
@@ -21,10 +24,15 @@ def at(year: int) -> datetime:
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project in which co2, known up to 1990, has a champion."""
+    """A project in which co2, known up to 1990, has a champion, and the truth of the years after came back through the ledger."""
     made = make_project(tmp_path_factory.mktemp("retraining"))
     try:
         made.aiprime("run", "co2", timeout=300)
+        data = load(made.places, "co2").data.model_copy(update={"until": None, "since": date(1990, 1, 1)})
+        rows = prepare.prepare(sources.read(data, made.places), data).dropna()
+        told = zip(rows["week"], rows["co2"], strict=True)
+        about = [(by_time(int(week.timestamp()), "mauna-loa"), value) for week, value in told]
+        Records.at(made.places.home).label([Label(workload="co2", about=at, value=value) for at, value in about])
         yield made
     finally:
         made.aiprime("down", check=False)
@@ -52,6 +60,7 @@ def test_a_retrain_learns_up_to_its_window_and_is_judged_on_it(lived: Project):
 
     set_ = cutoff.read(places, "co2")
     assert set_ is not None
+    assert set_.labels
     assert set_.begins is not None
     rows = pd.read_parquet(places.store("co2") / "dataset.parquet")
     assert at(1998) - timedelta(days=7) <= rows["week"].max() < at(1998)
@@ -64,7 +73,8 @@ def test_a_retrain_learns_up_to_its_window_and_is_judged_on_it(lived: Project):
 
     candidate = ledger.history("co2", "registered")[-1]
     assert candidate.version == "2"
-    assert candidate.payload["cutoff"] == set_.plain()
+    learnt = sha256(cutoff.labels_file(places, "co2"))
+    assert candidate.payload["cutoff"] == set_.plain() | {"labels_sha256": learnt}
     assert {"holdout", "newest", "frozen"} <= {one["window"] for one in candidate.payload["comparisons"]}
     began, ended = ledger.history("co2", "retrain")
     assert (began.payload["reason"], began.payload["by_person"]) == ("a test", True)
