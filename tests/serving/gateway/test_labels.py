@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +17,7 @@ import pytest
 
 from serving.gateway.label_checks import Checks, Known, Wrong
 from serving.records import Records
-from tests.serving.gateway.conftest import Reply, Running
+from tests.serving.gateway.conftest import ROOT, Reply, Running
 from tests.serving.gateway.model_server import ModelServer, says
 from training.signature import Input, Output, Signature
 
@@ -253,6 +257,29 @@ def test_a_bad_label_says_what_is_wrong(of: Signature, row: Any, said: str) -> N
         checks.label(checks.stated(row), {ID: Known(workload="w", rows=3)})
     assert said in wrong.value.what
     assert wrong.value.next_step
+
+
+def test_the_guide_s_lines_work(gateway: Running, tmp_path: Path) -> None:
+    """Every line of docs/guide/labels.md does what the guide says, against a gateway as it is."""
+    text = (ROOT / "docs" / "guide" / "labels.md").read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    script = "\n".join(line for line in lines if not line.startswith("GATEWAY="))
+    table = pa.table({"time": ["2001-01-27", "2001-02-03"], "value": [370.8, 371.0]})
+    (tmp_path / "labels.parquet").write_bytes(parquet(table))
+    with ModelServer(says('{"predictions":[{"forecast":[]}]}')) as server:
+        Door(gateway, server, "co2", signature("forecasting", horizons=(4, 52), step_seconds=604800, time="time"))
+        setting = {"GATEWAY": f"http://127.0.0.1:{gateway.port}", "PATH": os.environ["PATH"]}
+        found = subprocess.run(
+            ["sh", "-ec", script.replace("\ncurl", "\necho; curl")],
+            cwd=tmp_path,
+            env=setting,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    looked_up, *labelled = [json.loads(line) for line in found.stdout.splitlines() if line]
+    assert looked_up["answers"][0]["request"] == {"instances": [{}]}
+    assert labelled == [counts(new=1), counts(new=1), counts(new=2), counts(new=2), counts(same=2)]
 
 
 def parquet(table: pa.Table) -> bytes:
