@@ -121,8 +121,10 @@ def read_in(home: Path, n: int) -> dict[str, float]:
 
 
 def look_up(home: Path, n: int) -> dict[str, float]:
-    """Single ids, at random, each by a connection of its own as `find` makes them."""
+    """Single ids, at random, each by a connection of its own as `find` makes them, beside a writer as in a gateway."""
     records, chance, took = Records.at(home), random.Random(1), []
+    writer = Records.at(home)
+    writer.append(list(predictions(n, n + 1)))
     records.find(key(0))
     for _ in range(LOOKUPS):
         wanted = key(chance.randrange(n))
@@ -130,6 +132,7 @@ def look_up(home: Path, n: int) -> dict[str, float]:
         found = records.find(wanted)
         took.append(time.perf_counter() - started)
         assert found[0].id == wanted
+    writer.close()
     return {"p50": float(np.percentile(took, 50)) * 1000, "p99": float(np.percentile(took, 99)) * 1000}
 
 
