@@ -27,6 +27,7 @@ from serving.gateway.inference import Call, Inference
 from serving.gateway.journal import Journal
 from serving.gateway.labels import Labels
 from serving.gateway.lookups import Lookups
+from serving.gateway.pages.doors import Pages
 from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
 from serving.gateway.telemetry import CONTENT_TYPE, Telemetry
@@ -59,6 +60,7 @@ class Gateway:
         self._inference = Inference(self.pointer, self._completion, self.journal, self._telemetry)
         self._labels = Labels(records, scribe, self.pointer, self._completion)
         self._lookups = Lookups(records, self.pointer)
+        self._pages = Pages(home, records, self.pointer, self._completion)
         self._own: dict[str, tuple[str, Callable[[web.BaseRequest], web.Response]]] = {
             "/": ("GET", lambda request: page.front(request, self.pointer, self._completion)),
             "/v2/health/live": ("GET", lambda _: _json({"live": True})),
@@ -91,6 +93,8 @@ class Gateway:
         if (looked_up := self._lookups.find(path)) is not None:
             _allow(request, "GET")
             return looked_up
+        if request.method in {"GET", "HEAD"} and (paged := self._pages.find(request)) is not None:
+            return paged
         if path.startswith("/docs/") and (found := document(request, self._home)) is not None:
             _allow(request, "GET")
             return _at_once(found)

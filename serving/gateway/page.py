@@ -1,8 +1,7 @@
-"""`GET /`: the workloads that answer, each with a curl line that works; JSON, or HTML where a browser asks. No script, no style sheet."""
+"""`GET /` for a client: the workloads that answer, each with a curl line that works. What a browser gets is `pages`'."""
 
 from __future__ import annotations
 
-import html
 import json
 import shlex
 import sqlite3
@@ -21,15 +20,12 @@ def front(request: web.BaseRequest, pointer: Pointer, completion: Completion) ->
     """The list."""
     base = f"http://{request.host}"
     workloads = [_shown(route, base, completion) for _, route in sorted(pointer.routes.items())]
-    if "text/html" not in request.headers.get("accept", ""):
-        return web.json_response({"workloads": workloads})
-    rows = "".join(
-        f"<h2>{html.escape(one['workload'])}</h2><p>version {html.escape(str(one['version']))}, {html.escape(one['task'])}</p>"
-        f"<pre>{html.escape(one['curl'])}</pre>"
-        for one in workloads
-    )
-    text = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>AI Prime</title><h1>Workloads</h1>{rows or "<p>none yet</p>"}</html>'
-    return web.Response(text=text, content_type="text/html", charset="utf-8")
+    return web.json_response({"workloads": workloads})
+
+
+def curl_line(route: Route, base: str, completion: Completion) -> str:
+    """A command that asks the workload at `base`; empty where nothing is served."""
+    return _shown(route, base, completion).get("curl", "")
 
 
 def _shown(route: Route, base: str, completion: Completion) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""`GET /` and `GET /models/NAME` for a browser, `GET /models/NAME` as JSON for a client, and Evidently's pages at `/drift/NAME/FILE`.
+
+Everything is read and drawn in a thread: the way of a prediction is not held up. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import orjson
+from aiohttp import web
+
+from data.errors import UserError
+from serving.gateway.pages import model, overview
+from serving.gateway.pages.markup import HEADERS
+from serving.gateway.refusal import Refusal
+from serving.gateway.routing import Pointer
+from serving.ledger import Ledger
+from serving.standing import Standing, briefly, known, plain, read
+
+if TYPE_CHECKING:
+    from serving.gateway.completion import Completion
+    from serving.records import Records
+
+T = TypeVar("T")
+_MODEL = re.compile(r"/models/([^/]+)/?")
+_DRIFT = re.compile(r"/drift/([a-z][a-z0-9_]*)/([A-Za-z0-9][A-Za-z0-9._-]*\.html)")
+# Evidently's page is one file with its scripts, styles, font and pictures inside. It runs as nobody's: it can ask no host for anything,
+# this gateway included, for the names of columns are other people's text.
+_ALONE = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; font-src data:; "
+    "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts allow-downloads",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Pages:
+    """The pages of one AIPRIME_HOME."""
+
+    def __init__(self, home: Path, records: Records, pointer: Pointer, completion: Completion) -> None:
+        self._home, self._records, self._pointer, self._completion = home, records, pointer, completion
+        self._ledger = Ledger.at(home)
+        self._turn = asyncio.Lock()  # one page at a time: drawing holds the interpreter for some milliseconds
+
+    def find(self, request: web.BaseRequest) -> Awaitable[web.Response] | None:
+        """The answer to come; None where the URL is none of these, or where it is `/` and no browser asks."""
+        path = request.rel_url.raw_path
+        if path == "/":
+            return self._overview(request) if _browser(request) else None
+        if asked := _MODEL.fullmatch(path):
+            return self._model(request, unquote(asked[1]))
+        if path.startswith("/drift/"):
+            return self._drift(unquote(path))
+        return None
+
+    async def _overview(self, request: web.BaseRequest) -> web.Response:
+        served = set(self._pointer.routes)
+
+        def drawn() -> str:
+            names = sorted(served | set(self._ledger.workloads()))
+            return overview.page([briefly(self._ledger, self._records, name) for name in names], every_s=_every(request))
+
+        return _html(await self._read(drawn))
+
+    async def _model(self, request: web.BaseRequest, workload: str) -> web.Response:
+        from serving.gateway.page import curl_line
+
+        route = self._pointer.routes.get(workload)
+        curl = curl_line(route, f"http://{request.host}", self._completion) if route else ""
+
+        def found() -> Standing:
+            if route is None and not known(self._ledger, workload):
+                raise Refusal(404, f"no workload {workload[:100]!r}")
+            return read(self._ledger, self._records, workload)
+
+        if not _browser(request):
+            return web.Response(body=orjson.dumps(plain(await self._read(found))), content_type="application/json")
+
+        def drawn() -> str:
+            standing = moved(found(), self._home)
+            docs = (self._home / "quality" / workload / "docs").is_dir()
+            return model.page(standing, curl=curl, docs=docs, every_s=_every(request))
+
+        return _html(await self._read(drawn))
+
+    async def _drift(self, path: str) -> web.Response:
+        asked = _DRIFT.fullmatch(path)
+        if asked is None:
+            raise Refusal(404, "no such page")
+        body = await self._read(lambda: drift_page(self._home, asked[1], asked[2]))
+        return web.Response(body=body, headers={"Content-Type": "text/html; charset=utf-8", **_ALONE})
+
+    async def _read(self, read_: Callable[[], T]) -> T:
+        async with self._turn:
+            try:
+                return await asyncio.to_thread(read_)
+            except UserError as error:
+                raise Refusal(503, "the ledger or the records cannot be read now; try again", retry_after_s=1) from error
+
+
+def moved(standing: Standing, home: Path) -> Standing:
+    """The same with the link to MLflow where it answers now: its port may be another one than when the version was registered."""
+    try:
+        now = json.loads((home / "services.json").read_bytes()).get("mlflow")
+    except (OSError, ValueError):
+        now = None
+    if not now or not standing.run_url:
+        return standing
+    was = urlsplit(standing.run_url)
+    if was.hostname not in {"127.0.0.1", "localhost"}:  # a server that somebody else runs
+        return standing
+    return replace(standing, run_url=f"{now.rstrip('/')}{was.path or '/'}#{was.fragment}")
+
+
+def drift_page(home: Path, workload: str, name: str) -> bytes:
+    """Evidently's page; Refusal 404 for anything but a plain file of that folder."""
+    folder = (home / "monitor" / workload / "drift").resolve()
+    try:
+        file = (folder / name).resolve()
+        if not file.is_relative_to(folder) or not file.is_file():
+            raise Refusal(404, f"no such page of {workload}")
+        return file.read_bytes()
+    except (ValueError, OSError) as error:
+        raise Refusal(404, f"no such page of {workload}") from error
+
+
+def _browser(request: web.BaseRequest) -> bool:
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _every(request: web.BaseRequest) -> int | None:
+    """`?every=5`: seconds after which a browser asks again."""
+    asked = request.rel_url.query.get("every", "")
+    return min(3600, max(2, int(asked))) if re.fullmatch("[0-9]{1,4}", asked) else None
+
+
+def _html(text: str) -> web.Response:
+    body = text.encode("utf-8", "replace")
+    return web.Response(body=body, headers={"Content-Type": "text/html; charset=utf-8", **HEADERS})
