@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from assets.spec import names, read
 from data.errors import UserError
 from data.places import Places
+from orchestration import standing
 from serving.deploy import LocalTarget
 from serving.ledger import Ledger
 from serving.supervision import Supervisor
@@ -100,11 +101,20 @@ def outcome_text(places: Places, outcome: Outcome) -> str:
 
 
 def status(places: Places) -> dict[str, Any]:
-    """Processes and champions, as plain values."""
+    """Processes, champions, and how each model stands, as plain values."""
     supervisor = Supervisor(places.home)
     processes = [vars(one) for one in supervisor.status()]
     urls = {name: places.service(name) for name in UIS if places.service(name)}
-    return {"processes": processes, "urls": urls, "workloads": workloads(places)}
+    return {"processes": processes, "urls": urls, "workloads": workloads(places), "models": models(places)}
+
+
+def models(places: Places) -> list[dict[str, Any]]:
+    """How each model stands that anything was decided about: what its page shows."""
+    from serving import standing as facts
+    from serving.records import Records
+
+    ledger, records = Ledger.at(places.home), Records.at(places.home)
+    return [facts.plain(facts.read(ledger, records, name)) for name in ledger.workloads()]
 
 
 def status_text(found: dict[str, Any]) -> str:
@@ -113,7 +123,9 @@ def status_text(found: dict[str, Any]) -> str:
         "  nothing runs; aiprime up"
     ]
     lines += ["", *(f"  {UIS[name]:<11} {url}" for name, url in found["urls"].items())]
-    return "\n".join([*lines, "", workloads_text(found["workloads"])])
+    if "gateway" in found["urls"]:
+        lines.append(f"  {'models':<11} {found['urls']['gateway']}/ shows them as pages")
+    return "\n".join([*lines, "", workloads_text(found["workloads"]), *("\n" + standing.text(one) for one in found["models"])])
 
 
 def workloads(places: Places) -> list[dict[str, Any]]:

@@ -117,7 +117,7 @@ def unanswered(turns: Sequence[Decision]) -> str:
     for one in reversed(turns):
         if one.kind == "called":
             return told(one).why
-        if one.kind in {"promoted", "retrain", "replay"}:
+        if one.kind in {"promoted", "retrain"} or (one.kind == "replay" and one.payload.get("state") == "started"):
             return ""
     return ""
 

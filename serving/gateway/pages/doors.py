@@ -35,7 +35,7 @@ _DRIFT = re.compile(r"/drift/([a-z][a-z0-9_]*)/([A-Za-z0-9][A-Za-z0-9._-]*\.html
 # Evidently's page is one file with its scripts, styles, font and pictures inside. It runs as nobody's: it can ask no host for anything,
 # this gateway included, for the names of columns are other people's text.
 _ALONE = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; font-src data:; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; font-src data:; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts allow-downloads",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

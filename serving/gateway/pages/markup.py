@@ -14,7 +14,7 @@ from serving.gateway.pages.style import SHEET
 _SHEET_SUM = base64.b64encode(hashlib.sha256(SHEET.encode()).digest()).decode()
 # The pages hold what anybody may have sent: nothing of it may run, load, be framed, or be sent on.
 HEADERS = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_SHEET_SUM}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_SHEET_SUM}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -33,7 +33,7 @@ def frame(title: str, body: str, *, every_s: int | None = None) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{esc(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">{again}'
-        f"<style>{SHEET}</style></head><body>{body}</body></html>"
+        f'<link rel="icon" href="data:,"><style>{SHEET}</style></head><body>{body}</body></html>'
     )
 
 

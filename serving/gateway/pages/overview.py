@@ -19,7 +19,7 @@ def page(standings: Sequence[Standing], *, every_s: int | None = None) -> str:
     said = f"{len(standings)} models, {red or 'none'} to look at" if standings else ""
     body = (
         f'<header><h1>AI Prime</h1><span class="soft">{said}</span></header><main><div class="cards">{cards}</div></main>'
-        "<footer>Times are UTC. The same for a script: <code>curl</code> this page, or <code>aiprime status --json</code>. "
+        "<footer>Times are UTC; those of windows are the data's own. In a terminal: <code>aiprime status</code>. "
         '<a href="/?every=5">Watch</a> asks again every 5 s.</footer>'
     )
     return frame("AI Prime: models", body, every_s=every_s)
