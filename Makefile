@@ -14,8 +14,8 @@ help: ## list these words
 install: ## install into .venv from the hashed locks
 	@infra/install.sh
 
-run: install ## install, run the whole lifecycle of co2, leave a live endpoint
-	@$(BIN)/aiprime up --run co2
+run: install ## install, run the whole lifecycle of co2, leave a live endpoint, show the loop once
+	@$(BIN)/aiprime up --run co2 --show
 
 stop: ## stop every process that `make run` started
 	@if [ -x $(BIN)/aiprime ]; then $(BIN)/aiprime down; fi

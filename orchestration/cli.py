@@ -62,6 +62,9 @@ def _print(as_json: bool, value: Any, text: Callable[[Any], str]) -> None:
 @app.command()
 def up(
     run: Annotated[str | None, typer.Option(help="Also bring this workload up to date, from source to endpoint.")] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Then play the loop once, on a model that ages: about a minute.")
+    ] = False,
 ) -> None:
     """Start the Dagster UI, the MLflow UI and the gateway; print their URLs and a curl that works."""
     from assets.spec import load
@@ -77,6 +80,10 @@ def up(
     services.wait(places, services.ALL, report.ready)
     report.reconcile(places)
     print(report.summary(places, outcome))
+    if show and not (outcome and outcome.failed):
+        from orchestration.replay import demonstration
+
+        demonstration.once(places)
     if outcome and outcome.failed:
         raise typer.Exit(1)
 
