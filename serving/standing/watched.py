@@ -5,6 +5,7 @@ Reads any record, also an older one: a field that is missing is unknown, never g
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -94,7 +95,7 @@ def marks(turns: Sequence[Decision], found: Sequence[Retrain], windows: Sequence
     """What happened between which windows, in order."""
 
     def after(sequence: int) -> int:
-        return sum(window.sequence < sequence for window in windows) - 1
+        return bisect_left(windows, sequence, key=lambda one: one.sequence) - 1
 
     made = []
     for one in found:

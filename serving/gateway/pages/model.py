@@ -21,9 +21,10 @@ _LEGEND = (
 def page(one: Standing, *, curl: str = "", docs: bool = False, every_s: int | None = None) -> str:
     """The page; `curl` is a command that asks the model, `docs` whether there are Data Docs."""
     paused = '<span class="badge unknown">❚❚ paused</span>' if one.paused else ""
+    said = "" if one.call else f'<span class="soft">{esc(one.said)}</span>'
     head = (
         f'<header><nav><a href="/">AI Prime</a> / models</nav><h1>{esc(one.workload)}</h1>{badge(one.state)}{paused}'
-        f'<span class="soft">{esc(one.said)}</span></header>'
+        f"{said}</header>"
     )
     call = f'<p class="call" role="alert"><strong>▲ A person was called.</strong> {esc(one.call)}</p>' if one.call else ""
     body = (

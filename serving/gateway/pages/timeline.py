@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, pairwise
 
 from serving.gateway.pages.markup import esc, figure, moment
@@ -31,7 +32,7 @@ class _Panel:
     def known(self) -> bool:
         return any(one.value is not None for one in self.signals)
 
-    @property
+    @cached_property
     def most(self) -> float:
         found = [number for one in self.signals for number in (one.value, one.limit) if number is not None]
         return max(found, default=1.0) * 1.08 or 1.0
