@@ -26,6 +26,7 @@ _JUMP = 2.0  # times the most that history shows
 _DRIFT = 2.5  # half widths of history's range, from its middle: Sandy's week in bikes and co2's growth since 1985 stay inside
 _LEAST_RUN = 4
 _LEAST_WINDOWS = 10  # that history must hold before a width is judged
+_LEAST_SEASONS = 13  # and before any is: with eight weeks of winter behind it, a rainy Saturday in April looked like a broken counter of bikes
 _NO_SEASON = 12  # steps to compare with, where no season is known
 _WIDTHS = (4, 8, 16, 32, 64, 128, 256)
 
@@ -80,7 +81,7 @@ def learn(history: Sequence[float] | np.ndarray, *, season: int | None = None, n
     change = _change(history, lag)
     levels = []
     for width in _widths(lag) if numeric else ():
-        if np.isfinite(change).sum() < _LEAST_WINDOWS * width:
+        if np.isfinite(change).sum() < max(_LEAST_WINDOWS * width, _LEAST_SEASONS * lag):
             continue
         middle, step = _medians(change, width)
         levels.append(_level(width, middle, step, jumps=width <= max(lag // 2, 4), drifts=width >= lag))

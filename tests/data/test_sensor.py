@@ -110,6 +110,12 @@ def test_too_short_a_history_judges_nothing_and_says_so():
     assert "too few" in learn([1.0, 1.0], season=52).said
 
 
+def test_fewer_than_thirteen_seasons_judge_no_level():
+    """How a level usually moves is learnt from a quarter of a year of weeks, not from a few: a new season is no broken sensor."""
+    assert learn(HISTORY[: 52 * 12], season=52).levels == ()
+    assert learn(HISTORY[: 52 * 16], season=52).levels != ()
+
+
 def test_labels_have_runs_only():
     """Classes as numbers are judged by their runs; their level means nothing."""
     labels = (np.random.default_rng(0).random(2000) < 0.4).astype(float)
