@@ -22,7 +22,8 @@ def once(places: Places) -> playing.Played | None:
         "\n  and each truth comes when it came. (Ctrl-C ends it; nothing of the above depends on it.)\n",
         flush=True,
     )
-    logging.getLogger("aiprime").setLevel(logging.ERROR)  # the screen tells it
+    for handler in logging.getLogger("aiprime").handlers:
+        handler.setLevel(logging.ERROR)  # the screen tells it
     done = playing.replay(places, WORKLOAD, start, end=end, told=screen.Screen().told)
     gateway = places.service("gateway")
     print(f"\n  {screen.summary(done)}\n\n  the whole story: {gateway}/models/{WORKLOAD}    all models: {gateway}/", flush=True)

@@ -59,11 +59,13 @@ def test_every_workload_has_one_group_with_described_assets(loaded: dg.Definitio
 
 
 def test_schedules_are_off_and_the_watcher_is_on(loaded: dg.Definitions):
-    """Nothing runs by itself on a fresh machine but the sensor that looks at dvc.lock."""
+    """Nothing runs by itself on a fresh machine but the sensors that look at dvc.lock and at deployed models."""
     schedules = list(loaded.schedules or [])
     assert len(schedules) == len(names(Places.find(ROOT)))
     assert all(one.default_status == dg.DefaultScheduleStatus.STOPPED for one in schedules)
-    assert [one.default_status for one in loaded.sensors or []] == [dg.DefaultSensorStatus.RUNNING]
+    assert {one.name: one.default_status for one in loaded.sensors or []} == dict.fromkeys(
+        ("outside_dvc_repro", "loop"), dg.DefaultSensorStatus.RUNNING
+    )
 
 
 def test_selection_strings_parse():
