@@ -17,7 +17,7 @@ from serving.standing.view import SIGNALS
 
 _WIDTH, _LEFT, _RIGHT = 1000, 76, 914
 _LETTERS = {"retrain": "R", "promoted": "P", "rolled_back": "B", "called": "!"}
-_GAP, _LANE, _CELL = 34, 46, 17
+_GAP, _LANE, _CELL, _LETTER = 34, 46, 17, 15
 
 
 @dataclass(frozen=True)
@@ -212,14 +212,17 @@ def _cell(state: str, left: float, top: float, width: float) -> str:
 
 
 def _marks(marks: Sequence[Mark], x: _Columns, bottom: float) -> str:
-    found, taken = [], {}
-    for one in marks:
+    """A line where a decision fell, and its letter above it, beside the ones before where these are too near."""
+    shown = [one for one in marks if one.after >= 0]
+    found, free = [], float(_LEFT)
+    for nth, one in enumerate(shown):
         at = x.start(one.after + 1)
-        nth = taken[one.after] = taken.get(one.after, -1) + 1
+        letter = free = min(max(at, free), _RIGHT - _LETTER * (len(shown) - 1 - nth))
+        free += _LETTER
         kind = f"{one.kind} failed" if one.failed else one.kind
         found.append(
             f'<g class="mark {kind}"><title>{esc(one.said)}</title><line x1="{at:.1f}" x2="{at:.1f}" y1="{_LANE - 4}" y2="{bottom:.0f}"/>'
-            f'<circle cx="{at + 15 * nth:.1f}" cy="36" r="7"/><text x="{at + 15 * nth:.1f}" y="39.5">{_LETTERS[one.kind]}</text></g>'
+            f'<circle cx="{letter:.1f}" cy="36" r="7"/><text x="{letter:.1f}" y="39.5">{_LETTERS[one.kind]}</text></g>'
         )
     return "".join(found)
 
