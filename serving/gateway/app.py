@@ -93,7 +93,7 @@ class Gateway:
         if (looked_up := self._lookups.find(path)) is not None:
             _allow(request, "GET")
             return looked_up
-        if request.method in {"GET", "HEAD"} and (paged := self._pages.find(request)) is not None:
+        if (paged := self._pages.find(request)) is not None:
             return paged
         if path.startswith("/docs/") and (found := document(request, self._home)) is not None:
             _allow(request, "GET")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from serving.records import Records
 
 T = TypeVar("T")
+_ASKED = ("GET", "HEAD")
 _MODEL = re.compile(r"/models/([^/]+)/?")
 _DRIFT = re.compile(r"/drift/([a-z][a-z0-9_]*)/([A-Za-z0-9][A-Za-z0-9._-]*\.html)")
 # Evidently's page is one file with its scripts, styles, font and pictures inside. It runs as nobody's: it can ask no host for anything,
@@ -51,10 +52,12 @@ class Pages:
         self._turn = asyncio.Lock()  # one page at a time: drawing holds the interpreter for some milliseconds
 
     def find(self, request: web.BaseRequest) -> Awaitable[web.Response] | None:
-        """The answer to come; None where the URL is none of these, or where it is `/` and no browser asks."""
+        """The answer to come; None where the URL is none of these, or where it is `/` and no browser asks. Refusal 405 but for GET."""
         path = request.rel_url.raw_path
         if path == "/":
-            return self._overview(request) if _browser(request) else None
+            return self._overview(request) if _browser(request) and request.method in _ASKED else None
+        if path.startswith(("/models/", "/drift/")) and request.method not in _ASKED:
+            raise Refusal(405, f"{request.method} is not offered at {path[:200]}; use GET", allow="GET")
         if asked := _MODEL.fullmatch(path):
             return self._model(request, unquote(asked[1]))
         if path.startswith("/drift/"):

@@ -294,7 +294,7 @@ def test_requests_are_counted(gateway: Running) -> None:
 
 
 def test_the_front_page_shows_a_curl_that_works(gateway: Running) -> None:
-    """`GET /` lists the workloads, each with a command line that the gateway answers; as HTML for a browser, without a script."""
+    """`GET /` lists the workloads, each with a command line that the gateway answers; for a browser it is a page of cards (test_pages)."""
     with ModelServer(echo) as server:
         gateway.point(server.url, workload="reference", model=str(ROOT / "benchmarks" / "reference_model"))
         listed = gateway.ask("GET", "/", headers={"Host": f"127.0.0.1:{gateway.port}"}).json["workloads"]
@@ -303,8 +303,8 @@ def test_the_front_page_shows_a_curl_that_works(gateway: Running) -> None:
         assert json.loads(found.stdout) == {"instances": [{"x": [0.0] * 20}]}
         page = gateway.ask("GET", "/", headers={"Accept": "text/html"})
         assert page.headers["content-type"].startswith("text/html")
-        assert b"<h2>reference</h2>" in page.body
-        assert b"<script" not in page.body
+        assert b'<h2><a href="/models/reference">reference</a></h2>' in page.body
+        assert b"<pre>curl -s " in gateway.ask("GET", "/models/reference", headers={"Accept": "text/html"}).body
 
 
 def test_it_is_light() -> None:

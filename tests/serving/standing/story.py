@@ -16,7 +16,9 @@ START = 946_684_800.0  # 2000-01-01
 RULES = {"enabled": True, "on": ["quality", "estimate"], "k": 2, "n": 3, "cooldown": None, "budget_cpu_s": 600.0, "breaker": 3}
 
 
-def signal(state: str = "ok", said: str = "well", value: float | None = None, limit: float | None = None, **detail: Any) -> dict:
+def signal(
+    state: str = "ok", said: str = "well", value: float | None = None, limit: float | None = None, **detail: Any
+) -> dict:
     """A signal as a window's record has it."""
     return {"state": state, "said": said, "value": value, "limit": limit, "detail": detail}
 
@@ -30,7 +32,9 @@ def window(number: int, error: float | None = 0.5, *, rows: int = 40, **signals:
     found = {
         "quality": signal("unknown", "no truth is due yet")
         if error is None
-        else signal("alarm" if beyond else "ok", f"mae mean loss {error:.3g} {'exceeds' if beyond else 'is within'} 1", error, 1.0),
+        else signal(
+            "alarm" if beyond else "ok", f"mae mean loss {error:.3g} {'exceeds' if beyond else 'is within'} 1", error, 1.0
+        ),
         "estimate": signal("ok", "expected mae is within 0.9", 0.4 + 0.1 * math.sin(number), 0.9),
         "drift": signal("ok", "none drifted", 0.7, 1.0, features=drifted | quiet if beyond else quiet, page=None),
         "truth": signal("ok", "the truths look measured", 0.0),
@@ -74,7 +78,9 @@ class Story:
         payload = {"step": step, "share": share, "shadow": shadow, "after": 0, "reason": "no errors"}
         self.ledger.change("exposed", self.workload, version, payload, expected=self.ledger.release(self.workload).fence)
 
-    def window(self, error: float | None = 0.5, *, version: str | None = None, payload: Mapping | None = None, **more: Any) -> int:
+    def window(
+        self, error: float | None = 0.5, *, version: str | None = None, payload: Mapping | None = None, **more: Any
+    ) -> int:
         champion = self.ledger.champion(self.workload)
         by = version or (champion.version if champion else "")
         told = payload or window(self._windows, error, **more)
