@@ -34,6 +34,7 @@ check: install ## format, lint, types, layers, and that every workload loads
 
 format: install ## write the code the way `make check` wants it
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	@$(BIN)/python -m assets.spec > docs/guide/workload.schema.json
 
 lock: ## resolve the locks anew (needs uv)
 	@python3.11 infra/locks/compile.py

@@ -42,6 +42,7 @@ def offer(spec: Spec, platform: Platform, registered: Decision, verdict: str) ->
         said = f"promoted at once: {untried}"
     else:
         said = _expose(spec, platform, release, registered, verdict)
+    target.sample(spec.name, spec.monitor.kept)
     aliases.mirror(platform.places, spec.name)
     return said
 

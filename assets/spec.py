@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,7 @@ def load(places: Places, workload: str) -> Spec:
 def names(places: Places) -> list[str]:
     """The workloads of the project: folders of orchestration/workloads that hold a defs.yaml, sorted."""
     return sorted(file.parent.name for file in places.workloads.glob("*/defs.yaml"))
+
+
+if __name__ == "__main__":  # the schema that docs/guide keeps
+    print(json.dumps(Spec.model_json_schema(), indent=2, ensure_ascii=False))

@@ -29,6 +29,7 @@ class MonitorSection(Section):
     min_rows: PositiveInt = 20  # fewer rows judge nothing
     false_alarms: float = Field(default=0.01, gt=0, lt=0.5)  # per window and signal, on stable history
     sample: PositiveInt = 2000  # rows of a window that drift is computed on
+    kept: float = Field(default=1.0, ge=0, le=1)  # the share of the answered requests that is kept as records
     silence: Duration = "1d"  # wall time without a request after which a window is red
 
 

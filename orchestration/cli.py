@@ -283,6 +283,20 @@ def approve(workload: Name, reason: Reason, version: Version = None, as_json: Js
 
 
 @app.command()
+def export(
+    workload: Name, folder: Annotated[Path, typer.Argument(help="A folder for predictions, labels and outcomes as Parquet.")]
+) -> None:
+    """Write a workload's records as Parquet files."""
+    from assets.spec import load
+    from serving.records import Records
+
+    places = _places()
+    load(places, workload)
+    for file in Records.at(places.home).export(workload, folder):
+        print(file)
+
+
+@app.command()
 def logs(
     name: Annotated[str | None, typer.Argument(help="A process; without one, all of them.")] = None,
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines of each.")] = 30,
