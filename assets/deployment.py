@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import gate, rollout, stage_asset
+from assets import gate, present, rollout, stage_asset
 from assets.platform import Platform
 from assets.registration import register
 from assets.spec import Spec
@@ -78,4 +78,4 @@ def publish(spec: Spec, platform: Platform, judged: gate.Judged, champion: str |
         if lacking := set(Signature.read(places.models(spec.name, champion)).stored) - set(offered):
             log.warning("%s: the online store stays as it is: the champion reads %s", spec.name, ", ".join(sorted(lacking)))
             return
-    features.publish(spec.name, places.store(spec.name) / "features", places.home)
+    features.publish(spec.name, present.folder(spec, places), places.home)

@@ -57,6 +57,11 @@ def busy(home: Path, workload: str) -> bool:
     return False
 
 
+def taken(home: Path, workload: str) -> bool:
+    """Whether anybody has the lease, this process included."""
+    return (home, workload) in _held or busy(home, workload)
+
+
 @contextmanager
 def within(home: Path, workload: str, run_id: str) -> Iterator[None]:
     """The lease for as long as the block; where this process has it already, its run goes on having it. Busy as `hold`."""
