@@ -40,7 +40,7 @@ def read(ledger: Ledger, records: Records, workload: str, *, windows: int = WIND
         its = next((one for one in reversed(registered) if one.version == release.champion), None)
     drawn = next((one for one in reversed(seen) if watched.page(one)), None)
     compared = next((one for one in reversed(seen) if watched.features(one)), None)
-    call = watched.unanswered(turns)
+    call = watched.unanswered(turns, looks)
     state, said = judged(release.champion, looks, call)
     return Standing(
         workload=workload,

@@ -113,11 +113,12 @@ def marks(turns: Sequence[Decision], found: Sequence[Retrain], windows: Sequence
     return [mark for _, mark in sorted(made, key=lambda one: one[0])]
 
 
-def unanswered(turns: Sequence[Decision]) -> str:
-    """What a person was told, where nobody has retrained or promoted since; else empty."""
+def unanswered(turns: Sequence[Decision], windows: Sequence[Look]) -> str:
+    """What a person was told, where since then nobody has retrained or promoted and no window was well; else empty."""
     for one in reversed(turns):
         if one.kind == "called":
-            return told(one).why
+            passed = any(window.sequence > one.sequence and not window.red for window in windows)
+            return "" if passed else told(one).why
         if one.kind in {"promoted", "retrain"} or (one.kind == "replay" and one.payload.get("state") == "started"):
             return ""
     return ""

@@ -38,6 +38,17 @@ def test_the_champion_is_what_was_promoted_last(ledger: Ledger) -> None:
     assert first.sequence < second.sequence < back.sequence
 
 
+def test_the_newest_are_read_without_the_rest(ledger: Ledger) -> None:
+    """The newest decisions of one workload come oldest first, of the kinds that were asked for, and no more than asked."""
+    for number in range(5):
+        ledger.record("window", "co2", 1, {"n": number})
+        ledger.record("window", "bikes", 1, {"n": -1})
+    ledger.record("declined", "co2", 1, {"n": 5})
+    assert [one.payload["n"] for one in ledger.latest("co2", 3)] == [3, 4, 5]
+    assert [one.payload["n"] for one in ledger.latest("co2", 2, ("window",))] == [3, 4]
+    assert ledger.latest("nothing", 9) == []
+
+
 def test_an_outdated_expectation_is_refused(ledger: Ledger) -> None:
     """A promotion that expects another champion than there is raises Conflict, names it, and leaves nothing."""
     ledger.promote("co2", 1, expected=None, reason="the first")

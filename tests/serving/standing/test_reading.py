@@ -64,12 +64,19 @@ def test_unknown_signals_are_never_green(told: Story) -> None:
 
 
 def test_a_call_stays_until_somebody_acts(told: Story) -> None:
-    """What a person was called for makes the model red until a retrain or a promotion follows."""
+    """What a person was called for makes the model red until a promotion or a retrain follows."""
     told.called("the labels look wrong: stuck")
-    told.window(0.5)
+    told.window(1.5)
     assert (stand(told).state, stand(told).call) == ("alarm", "the labels look wrong: stuck")
     told.promoted("2")
     assert stand(told).call == ""
+
+
+def test_a_call_is_over_when_a_window_is_well(told: Story) -> None:
+    """A window that is not red after the call ends it: what it was about has passed."""
+    told.called("the labels look wrong: stuck")
+    told.window(0.5)
+    assert (stand(told).state, stand(told).call) == ("ok", "")
 
 
 def test_the_budget_is_that_of_thirty_days(told: Story) -> None:
