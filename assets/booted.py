@@ -100,6 +100,8 @@ def _same(served_rows: list[dict[str, Any]], expected: dict[str, Any], signature
     if signature.task == "classification":
         served: Iterable[Any] = [[a["probabilities"][c] for c in signature.classes] for a in served_rows]
         return bool(np.allclose(np.array(served), expected["probabilities"], rtol=1e-5, atol=1e-6))
-    served = [[f["prediction"] for f in a["forecast"]] if signature.horizons else a["prediction"] for a in served_rows]
+    served = [
+        [f["prediction"] for f in a["forecast"]] if signature.task == "forecasting" else a["prediction"] for a in served_rows
+    ]
     evaluated = np.asarray(expected["prediction"], dtype=float)
     return bool(np.allclose(np.array(served), evaluated, rtol=1e-5, atol=1e-5 * float(np.abs(evaluated).mean()) + 1e-9))

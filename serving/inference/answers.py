@@ -66,7 +66,7 @@ class Answers:
         found = dict(zip(self._names, (array.tolist() for array in results), strict=True))
         if self._probabilities is not None:
             predictions = list(self._classified(found["probabilities"]))
-        elif self.signature.horizons:
+        elif self.signature.task == "forecasting":
             predictions = list(self._forecast(found, self._times(batch)))
         else:
             predictions = [

@@ -1,6 +1,7 @@
 """What every model family promises (`training/family.py`), held for all of them on tiny tables."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,19 @@ def test_it_builds_fits_and_exports_at_tiny(case, tmp_path):
     names = {"probabilities"} if case.task == "classification" else {"prediction", "quantiles"}
     assert {output.name for output in signature.outputs} == names
     assert len(point(OnnxPredictor(tmp_path / "model").predict(table), signature)) == len(table)
+
+
+def test_classes_of_a_series_state_their_horizon(tmp_path):
+    """Whose truth lies a step ahead says so: else labels are joined a step too early, and the gate finds no champion to ask."""
+    ahead = replace(CASES[1], make=lambda rows: one_ahead(rows, CASES[1].make))
+    fitted(ahead, tmp_path, max_steps=3)
+    assert Signature.read(tmp_path / "model").horizons == (1,)
+
+
+def one_ahead(rows: int, make):
+    """The case's table as a series of half-hours, each to be answered one step ahead."""
+    table, schema = make(rows)
+    return table, schema.model_copy(update={"horizons": (1,), "step_seconds": 1800})
 
 
 @every_case

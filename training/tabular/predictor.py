@@ -46,7 +46,7 @@ def export(module: Pack | Any, valid: Iterable[Any], schema: TableSchema, worklo
         inputs=inputs,
         outputs=outputs(schema, len(QUANTILES)),
         classes=schema.classes,
-        horizons=schema.horizons if schema.task == "forecasting" else (),
+        horizons=schema.horizons,
         step_seconds=schema.step_seconds,
         quantile_levels=() if schema.task == "classification" else QUANTILES,
         entity=schema.entity,
