@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import lease, loop, retraining
+from assets import lease, loop, monitoring, retraining
 from assets.spec import names
 from data.errors import UserError
 from data.places import Places
@@ -60,7 +60,8 @@ def _due(places: Places, workload: str, seen: dict[str, float]) -> tuple[bool, d
 def _retrains(instance: dg.DagsterInstance, places: Places, workload: str) -> Iterator[dg.RunRequest]:
     """A run for each request that has none (its key starts it once, whoever asks), and an end for each run that has ended."""
     ledger = Ledger.at(places.home)
-    records = ledger.history(workload, "retrain")
+    epoch = monitoring.epoch_of(ledger, workload).decision  # what was asked for in a replay is the replay's
+    records = [one for one in ledger.history(workload, "retrain") if one.sequence > epoch]
     ended = {one.payload["of"] for one in records if "of" in one.payload}
     for asked in (one for one in records if "of" not in one.payload and one.sequence not in ended):
         if asked.actor != "loop":
@@ -68,7 +69,7 @@ def _retrains(instance: dg.DagsterInstance, places: Places, workload: str) -> It
         runs = instance.get_runs(dg.RunsFilter(tags={ASKED: str(asked.sequence)}), limit=1)
         if not runs:
             yield _request(workload, asked)
-        elif runs[0].is_finished:
+        elif runs[0].is_finished and not runs[0].is_complete_and_waiting_to_retry:
             failed = None if runs[0].is_success else f"the run ended as {runs[0].status.value}"
             retraining.ended(ledger, asked, places, runs[0].run_id, failed=failed)
 
