@@ -44,11 +44,23 @@ def turn(spec: Spec, platform: Platform, *, clock: float | None = None) -> Turn:
     windows: list[Window] = []
     asked: Decision | None = None
     answer: Answer | None = None
+    if (left := _unanswered(spec, platform.ledger)) is not None:
+        answer = _answer(spec, platform.ledger, platform)
+        asked = _act(spec, platform, left, answer)
     while asked is None and len(windows) < _MOST and (window := monitoring.look(spec, platform, clock=clock)) is not None:
         windows.append(window)
         answer = _answer(spec, platform.ledger, platform)
         asked = _act(spec, platform, window, answer)
     return Turn(windows=tuple(windows), rollout=said, retrain=asked, answer=answer)
+
+
+def _unanswered(spec: Spec, ledger: Ledger) -> Window | None:
+    """The last window, where it raised an alarm and nothing was decided on it: who recorded it died before."""
+    newest = ledger.latest(spec.name, 1, ("window",))
+    if not newest or not newest[0].payload["alarms"] or newest[0].sequence < monitoring.epoch_of(ledger, spec.name).decision:
+        return None
+    decided = ledger.latest(spec.name, 1, ("retrain", "declined", "called"))
+    return None if decided and decided[0].sequence > newest[0].sequence else read(newest[0])
 
 
 def _rollout(spec: Spec, platform: Platform) -> str:
@@ -80,7 +92,8 @@ def attempts(spec: Spec, platform: Platform) -> list[Attempt]:
         if end is not None and state == "passed":
             state = unfit.get(end.version, state)
         cpu_s = float(end.payload.get("cpu_s") or 0.0) if end else 0.0
-        found.append(Attempt(at=at, state=state, cpu_s=cpu_s, by_person=bool(one.payload.get("by_person"))))
+        by_person = bool(one.payload.get("by_person"))
+        found.append(Attempt(at=at, state=state, cpu_s=cpu_s, by_person=by_person, sequence=one.sequence))
     return found
 
 
@@ -117,14 +130,18 @@ def _act(spec: Spec, platform: Platform, window: Window, answer: Answer) -> Deci
         ledger.record("called", spec.name, window.version, payload, actor="loop", key=f"called:{spec.name}:{answer.window}")
         alerts.call(platform.places, spec.name, answer.call)
     if not answer.fire:
-        if answer.alarm or answer.call:
+        asked = (one.payload.get("cutoff") for one in ledger.history(spec.name, "retrain"))
+        already = any(cutoff and cutoff.get("sequence") == answer.window for cutoff in asked)  # by who decides at the same time
+        if (answer.alarm or answer.call) and not already:
             key = f"declined:{spec.name}:{answer.window}"
             ledger.record("declined", spec.name, window.version, inputs, actor="loop", key=key)
         return None
     until = datetime.fromtimestamp(window.labels_to, UTC)
     reason = f"window {answer.window}: {'; '.join(answer.reasons)}"
     tags = retraining.request(spec, platform, until=until, reason=reason, window_sequence=answer.window)
-    asked = retraining.record(ledger, spec, tags, by_person=False, actor="loop")
+    # Two who decide at once, on whichever windows, knew of the same last retrain: one record between them.
+    follows = answer.follows or monitoring.epoch_of(ledger, spec.name).decision
+    asked = retraining.record(ledger, spec, tags, by_person=False, actor="loop", follows=follows)
     log.info("%s: retrain asked for: %s", spec.name, reason)
     return asked
 

@@ -105,13 +105,16 @@ def _window(stored: list[str] | None) -> Window | None:
     return (datetime.fromisoformat(stored[0]), datetime.fromisoformat(stored[1])) if stored else None
 
 
-def record(ledger: Ledger, spec: Spec, tags: Mapping[str, str], *, by_person: bool, actor: str = "aiprime") -> Decision:
-    """The ledger's `retrain` record of a request, before its run starts. `tags` are the request's."""
+def record(
+    ledger: Ledger, spec: Spec, tags: Mapping[str, str], *, by_person: bool, actor: str = "aiprime", follows: int = 0
+) -> Decision:
+    """The ledger's `retrain` record of a request, before its run starts. `tags` are the request's.
+
+    `follows`: the record of the last retrain that who asks knew of. Nobody but a person asks twice after the same one.
+    """
     asked = json.loads(tags[TAG])
     payload = {"state": "running", "reason": asked.get("reason", ""), "cutoff": asked, "by_person": by_person}
-    key = (
-        None if by_person else f"retrain:{spec.name}:{asked.get('sequence')}"
-    )  # a window asks for one, however many look at it
+    key = None if by_person else f"retrain:{spec.name}:after:{follows}"
     return ledger.record("retrain", spec.name, "", payload, actor=actor, key=key)
 
 

@@ -70,6 +70,7 @@ class Attempt:
     state: State
     cpu_s: float = 0.0
     by_person: bool = False
+    sequence: int = 0  # of its record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ class Answer:
     alarm: bool = False
     call: str = ""
     used_cpu_s: float = 0.0
+    follows: int = 0  # the record of the last retrain that it knew of
 
 
 def decide(
@@ -112,7 +114,16 @@ def decide(
         return Answer(fire=False, reasons=(said,), window=latest.sequence, used_cpu_s=used)
     held = _held_back(section, latest, attempts, window_s, used, challenger)
     call = held[-1] if _failures(attempts) >= section.breaker else ""
-    return Answer(fire=not held, reasons=(said, *held), window=latest.sequence, alarm=True, call=call, used_cpu_s=used)
+    follows = attempts[-1].sequence if attempts else 0
+    return Answer(
+        fire=not held,
+        reasons=(said, *held),
+        window=latest.sequence,
+        alarm=True,
+        call=call,
+        used_cpu_s=used,
+        follows=follows,
+    )
 
 
 def _held_back(
