@@ -66,7 +66,7 @@ def picture(of: dict[str, Played], path: Path) -> None:
     for policy, (colour, line) in looks.items():
         one = of[policy]
         axes.plot(
-            one.begins,
+            np.array([at.to_datetime64() for at in one.begins]),
             one.errors.mean(axis=1),
             line,
             color=colour,

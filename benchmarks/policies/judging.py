@@ -42,7 +42,8 @@ class Judge:
     def __init__(self, past: Past) -> None:
         self._past, self._metric = past, yardstick.metric(past.spec)
         self._known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self._temperatures: dict[str, float] = {}
+        self._holdouts: dict[str, np.ndarray] = {}
+        self._usual: dict[str, sensor.Usual] = {}
 
     def losses(self, version: Version) -> np.ndarray:
         """The watched loss of each row and horizon [N, H]."""
@@ -99,8 +100,11 @@ class Judge:
     def _held(self, version: Version) -> np.ndarray:
         """Which rows of the past are the version's holdout."""
         assert version.cutoff is not None
-        rows = self._past.rows(version.cutoff)
-        return self._past.table[TIME].isin(rows.loc[rows[SPLIT] == HOLDOUT, TIME]).to_numpy()
+        key = f"{version.name} {version.until}"  # two cutoffs may leave the same rows to learn from
+        if key not in self._holdouts:
+            rows = self._past.rows(version.cutoff)
+            self._holdouts[key] = self._past.table[TIME].isin(rows.loc[rows[SPLIT] == HOLDOUT, TIME]).to_numpy()
+        return self._holdouts[key]
 
     def _quality(self, version: Version, start: float, end: float, own: np.ndarray) -> tuple[bool, str]:
         losses, held, monitor = self.losses(version), self._held(version), self._past.spec.monitor
@@ -141,7 +145,11 @@ class Judge:
         both = np.concatenate([trained, later])
         grid = sensor.on_grid(at[both], values[both], self._past.step_s)
         first = round((at[trained[-1]] - at[trained[0]]) / self._past.step_s) + 1
-        return "; ".join(f"{s.kind}: {s.said}" for s in sensor.suspect(grid[:first], grid[first:], season=spec.features.season))
+        key = str(version.until)
+        if key not in self._usual:
+            self._usual[key] = sensor.learn(grid[:first], season=spec.features.season)
+        found = sensor.suspect(grid[:first], grid[first:], season=spec.features.season, usual=self._usual[key])
+        return "; ".join(f"{one.kind}: {one.said}" for one in found)
 
 
 def own_rows(past: Past, begins: list[tuple[pd.Timestamp, Version]]) -> list[tuple[np.ndarray, Version]]:
