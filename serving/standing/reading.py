@@ -10,13 +10,12 @@ from serving.ledger import Decision, Kind, Ledger
 from serving.records.store import Records
 from serving.standing import watched
 from serving.standing.sentences import told
-from serving.standing.view import Arm, Look, Standing, State
+from serving.standing.view import JUDGED, Arm, Look, Standing, State
 
 WINDOWS, DECISIONS, REQUESTS = 200, 30, 10_000
 _TURNS: tuple[Kind, ...] = ("registered", "promoted", "rolled_back", "retrain", "called", "replay")
 _SAID: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "window")
 _KEPT_TURNS = 400
-_JUDGED = ("quality", "estimate", "drift")
 
 
 def known(ledger: Ledger, workload: str) -> bool:
@@ -89,15 +88,12 @@ def judged(champion: str | None, windows: Sequence[Look], call: str) -> tuple[St
     if not windows:
         return "unknown", "no window has closed yet"
     last = windows[-1]
-    red = [one for one in last.signals.values() if one.red]
     if last.version != champion:
         return "unknown", f"version {champion} has no window yet"
-    if red:
-        return "alarm", "; ".join(f"{one.name}: {one.said}" for one in red)
-    known_ = [last.signal(name) for name in _JUDGED if last.signal(name).state == "ok"]
-    if not known_:
-        return "unknown", "; ".join(f"{name}: {last.signal(name).said}" for name in _JUDGED)
-    return "ok", known_[0].said
+    if last.state == "ok":
+        return "ok", next(one.said for one in map(last.signal, JUDGED) if one.state == "ok")
+    told_ = [one for one in last.signals.values() if one.red] or [last.signal(name) for name in JUDGED]
+    return last.state, "; ".join(f"{one.name}: {one.said}" for one in told_)
 
 
 def _arms(records: Records, workload: str, requests: int) -> tuple[Arm, ...]:

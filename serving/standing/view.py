@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 State = Literal["ok", "alarm", "unknown"]  # of a model: green, red, grey
 SIGNALS = ("quality", "estimate", "drift", "truth", "volume")
+JUDGED = SIGNALS[:3]  # those that can make a model green
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,11 @@ class Look:
     def red(self) -> bool:
         """Whether somebody should look."""
         return any(one.red for one in self.signals.values())
+
+    @property
+    def state(self) -> State:
+        """Red; green where anything of the model was judged; else grey, never green."""
+        return "alarm" if self.red else "ok" if any(self.signal(name).state == "ok" for name in JUDGED) else "unknown"
 
     def signal(self, name: str) -> Signal:
         """The signal; unknown where the window does not have it."""

@@ -113,8 +113,8 @@ def _row(look: Look) -> list[str]:
     said = "<br>".join(
         f"<strong>{esc(name)}</strong> {_state(signal.state)}: {esc(signal.said)}" for name, signal in look.signals.items()
     )
-    state = badge("alarm" if look.red else "ok", "red" if look.red else "not red")
-    return [f"{moment(look.start)} to {moment(look.end)}", esc(look.version), whole(look.rows), state, said]
+    state = badge(look.state, {"ok": "well", "alarm": "red"}.get(look.state))
+    return [f"{moment(look.start)}<br>to {moment(look.end)}", esc(look.version), whole(look.rows), state, said]
 
 
 def _state(state: str) -> str:
