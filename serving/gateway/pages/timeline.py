@@ -6,39 +6,15 @@ All panels share one column per window, so that a promotion or a retrain is one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby, pairwise
 
-from serving.gateway.pages.markup import esc, figure, moment
-from serving.gateway.pages.ticks import ticks
-from serving.standing import Look, Mark, Signal, Standing
+from serving.gateway.pages.markup import esc, moment
+from serving.gateway.pages.panels import LEFT, RIGHT, WIDTH, Columns, Panel, drawn
+from serving.standing import Look, Mark, Standing
 from serving.standing.view import SIGNALS
 
-_WIDTH, _LEFT, _RIGHT = 1000, 76, 914
 _LETTERS = {"retrain": "R", "promoted": "P", "rolled_back": "B", "called": "!"}
 _GAP, _LANE, _CELL, _LETTER = 34, 46, 17, 15
-
-
-@dataclass(frozen=True)
-class _Panel:
-    title: str
-    signals: Sequence[Signal]
-    top: float
-    height: float
-    second: bool = False
-
-    @property
-    def known(self) -> bool:
-        return any(one.value is not None for one in self.signals)
-
-    @cached_property
-    def most(self) -> float:
-        found = [number for one in self.signals for number in (one.value, one.limit) if number is not None]
-        return max(found, default=1.0) * 1.08 or 1.0
-
-    def y(self, value: float) -> float:
-        return self.top + self.height * (1 - max(0.0, value) / self.most)
 
 
 def timeline(standing: Standing) -> str:
@@ -51,7 +27,7 @@ def timeline(standing: Standing) -> str:
     rows_top = foot + _GAP
     ribbon_top = rows_top + 46 + 22
     bottom = ribbon_top + _CELL * len(SIGNALS)
-    x = _Columns(len(windows))
+    x = Columns(len(windows))
     red = "".join(
         f'<rect class="redcol" x="{x.start(n):.1f}" y="{_LANE}" width="{x.step:.2f}" height="{bottom - _LANE:.0f}"/>'
         for n, one in enumerate(windows)
@@ -60,7 +36,7 @@ def timeline(standing: Standing) -> str:
     parts = [
         _versions(windows, x),
         red,
-        *(_drawn(panel, x) for panel in panels),
+        *(drawn(panel, x) for panel in panels),
         _rows(windows, x, rows_top),
         _ribbon(windows, x, ribbon_top),
         _marks(standing.marks, x, bottom),
@@ -68,26 +44,13 @@ def timeline(standing: Standing) -> str:
         _dates(windows, x, bottom + 16),
     ]
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {bottom + 24:.0f}" role="img" aria-label="Windows of {esc(standing.workload)}">'
+        f'<svg viewBox="0 0 {WIDTH} {bottom + 24:.0f}" role="img" aria-label="Windows of {esc(standing.workload)}">'
         f"<title>What the monitors saw of {esc(standing.workload)}, window by window</title><desc>{esc(_told(windows))}</desc>"
         f"{''.join(parts)}</svg>"
     )
 
 
-class _Columns:
-    """Where window number n lies."""
-
-    def __init__(self, count: int) -> None:
-        self.step = (_RIGHT - _LEFT) / count
-
-    def start(self, number: float) -> float:
-        return _LEFT + number * self.step
-
-    def middle(self, number: int) -> float:
-        return self.start(number + 0.5)
-
-
-def _panels(standing: Standing) -> list[_Panel]:
+def _panels(standing: Standing) -> list[Panel]:
     named = f" ({standing.metric})" if standing.metric else ""
     titles = {
         "quality": (f"Measured error{named}, once truth is known", 150.0, False),
@@ -96,80 +59,16 @@ def _panels(standing: Standing) -> list[_Panel]:
     }
     panels, top = [], float(_LANE + _GAP)
     for name, (title, height, second) in titles.items():
-        panel = _Panel(title, [one.signal(name) for one in standing.windows], top, height, second)
+        panel = Panel(title, [one.signal(name) for one in standing.windows], top, height, second)
         if not panel.known:
-            panel = _Panel(f"{title}: none yet", panel.signals, top, 22.0, second)
+            panel = Panel(f"{title}: none yet", panel.signals, top, 22.0, second)
         panels.append(panel)
         top += panel.height + _GAP
     return panels
 
 
-def _drawn(panel: _Panel, x: _Columns) -> str:
-    limits = [one.limit for one in panel.signals]
-    floor = panel.top + panel.height
-    grid = "".join(
-        f'<line class="grid" x1="{_LEFT}" x2="{_RIGHT}" y1="{panel.y(tick):.1f}" y2="{panel.y(tick):.1f}"/>'
-        f'<text class="end" x="{_LEFT - 8}" y="{panel.y(tick) + 4:.1f}">{figure(tick)}</text>'
-        for tick in (ticks(panel.most, 4 if panel.height > 90 else 2) if panel.known else ())
-    )
-    size = max(1.5, min(3.4, x.step * 0.3))
-    points = "".join(_point(panel, number, one, x, floor, size) for number, one in enumerate(panel.signals))
-    return (
-        f'<g class="{"second" if panel.second else "first"}"><text class="name" x="{_LEFT}" y="{panel.top - 10:.0f}">{esc(panel.title)}</text>'
-        f'{grid}<line class="axis" x1="{_LEFT}" x2="{_RIGHT}" y1="{floor:.1f}" y2="{floor:.1f}"/>{_steps(panel, limits, x)}'
-        f"{_line(panel, x)}{points}{_last(panel)}</g>"
-    )
-
-
-def _point(panel: _Panel, number: int, one: Signal, x: _Columns, floor: float, size: float) -> str:
-    """A disc; a diamond where it is beyond the limit; an empty ring on the floor where nothing is known."""
-    at = x.middle(number)
-    if one.value is None:
-        return f'<circle class="point unknown" cx="{at:.1f}" cy="{floor:.1f}" r="{size * 0.8:.1f}"/>'
-    y = panel.y(one.value)
-    if one.red:
-        r = size * 1.7
-        return f'<path class="point alarm" d="M{at:.1f} {y - r:.1f}l{r:.1f} {r:.1f} {-r:.1f} {r:.1f} {-r:.1f} {-r:.1f}z"/>'
-    state = "unknown" if one.state == "unknown" else "ok"
-    return f'<circle class="point {state}" cx="{at:.1f}" cy="{y:.1f}" r="{size:.1f}"/>'
-
-
-def _line(panel: _Panel, x: _Columns) -> str:
-    """The values, joined where both neighbours are known."""
-    found, joined = [], False
-    for number, one in enumerate(panel.signals):
-        if one.value is not None:
-            found.append(f"{'L' if joined else 'M'}{x.middle(number):.1f} {panel.y(one.value):.1f}")
-        joined = one.value is not None
-    return f'<path class="line{" second" if panel.second else ""}" d="{"".join(found)}"/>' if found else ""
-
-
-def _steps(panel: _Panel, limits: Sequence[float | None], x: _Columns) -> str:
-    """The limit of each window: it moves with the version and with how many rows were judged."""
-    found, before = [], None
-    for number, limit in enumerate(limits):
-        if limit is not None:
-            y = panel.y(limit)
-            joined = "M" if before is None else "L"
-            found.append(f"{joined}{x.start(number):.1f} {y:.1f}H{x.start(number + 1):.1f}")
-        before = limit
-    return f'<path class="limit" d="{"".join(found)}"/>' if found else ""
-
-
-def _last(panel: _Panel) -> str:
-    known = [one for one in panel.signals if one.value is not None]
-    if not known or known[-1].value is None:
-        return ""
-    value, limit = known[-1].value, known[-1].limit
-    at = panel.y(value) + 4
-    said = f'<text class="now" x="{_RIGHT + 8}" y="{at:.1f}">{figure(value)}</text>'
-    if limit is not None and abs(panel.y(limit) + 4 - at) > 13:
-        said += f'<text x="{_RIGHT + 8}" y="{panel.y(limit) + 4:.1f}">limit {figure(limit)}</text>'
-    return said
-
-
-def _versions(windows: Sequence[Look], x: _Columns) -> str:
-    found, number = [f'<text class="name end" x="{_LEFT - 8}" y="18">version</text>'], 0
+def _versions(windows: Sequence[Look], x: Columns) -> str:
+    found, number = [f'<text class="name end" x="{LEFT - 8}" y="18">version</text>'], 0
     for odd, (version, group) in enumerate(groupby(windows, key=lambda one: one.version)):
         count = len(list(group))
         start, width = x.start(number), count * x.step
@@ -182,7 +81,7 @@ def _versions(windows: Sequence[Look], x: _Columns) -> str:
     return "".join(found)
 
 
-def _rows(windows: Sequence[Look], x: _Columns, top: float) -> str:
+def _rows(windows: Sequence[Look], x: Columns, top: float) -> str:
     most = max([1, *(one.rows for one in windows)])
     width = max(1.0, x.step * 0.7)
     bars = "".join(
@@ -190,19 +89,19 @@ def _rows(windows: Sequence[Look], x: _Columns, top: float) -> str:
         for n, one in enumerate(windows)
     )
     return (
-        f'<g><text class="name" x="{_LEFT}" y="{top - 8:.0f}">Rows answered</text><text class="end" x="{_LEFT - 8}" y="{top + 8:.0f}">{most:,}</text>'
-        f'<line class="axis" x1="{_LEFT}" x2="{_RIGHT}" y1="{top + 46:.0f}" y2="{top + 46:.0f}"/>{bars}</g>'
+        f'<g><text class="name" x="{LEFT}" y="{top - 8:.0f}">Rows answered</text><text class="end" x="{LEFT - 8}" y="{top + 8:.0f}">{most:,}</text>'
+        f'<line class="axis" x1="{LEFT}" x2="{RIGHT}" y1="{top + 46:.0f}" y2="{top + 46:.0f}"/>{bars}</g>'
     )
 
 
-def _ribbon(windows: Sequence[Look], x: _Columns, top: float) -> str:
+def _ribbon(windows: Sequence[Look], x: Columns, top: float) -> str:
     """A row of cells per signal: low is well, full is an alarm, an empty frame is no data, a dot is unknown."""
     width = max(1.2, x.step - max(0.5, min(2.0, x.step * 0.2)))
     found = []
     for row, name in enumerate(SIGNALS):
         y = top + row * _CELL
         cells = "".join(_cell(one.signal(name).state, x.middle(n) - width / 2, y, width) for n, one in enumerate(windows))
-        found.append(f'<text class="end" x="{_LEFT - 8}" y="{y + 11:.0f}">{name}</text>{cells}')
+        found.append(f'<text class="end" x="{LEFT - 8}" y="{y + 11:.0f}">{name}</text>{cells}')
     return "".join(found)
 
 
@@ -211,13 +110,13 @@ def _cell(state: str, left: float, top: float, width: float) -> str:
     return f'<rect class="cell {kind}" x="{left:.1f}" y="{top + 13 - height:.1f}" width="{width:.1f}" height="{height:.1f}" rx="1"/>'
 
 
-def _marks(marks: Sequence[Mark], x: _Columns, bottom: float) -> str:
+def _marks(marks: Sequence[Mark], x: Columns, bottom: float) -> str:
     """A line where a decision fell, and its letter above it, beside the ones before where these are too near."""
     shown = [one for one in marks if one.after >= 0]
-    found, free = [], float(_LEFT)
+    found, free = [], float(LEFT)
     for nth, one in enumerate(shown):
         at = x.start(one.after + 1)
-        letter = free = min(max(at, free), _RIGHT - _LETTER * (len(shown) - 1 - nth))
+        letter = free = min(max(at, free), RIGHT - _LETTER * (len(shown) - 1 - nth))
         free += _LETTER
         kind = f"{one.kind} failed" if one.failed else one.kind
         found.append(
@@ -227,7 +126,7 @@ def _marks(marks: Sequence[Mark], x: _Columns, bottom: float) -> str:
     return "".join(found)
 
 
-def _hover(windows: Sequence[Look], x: _Columns, bottom: float) -> str:
+def _hover(windows: Sequence[Look], x: Columns, bottom: float) -> str:
     """What a window said, for who points at it."""
     return "".join(
         f'<rect class="hover" x="{x.start(n):.1f}" y="{_LANE}" width="{x.step:.2f}" height="{bottom - _LANE:.0f}"><title>{esc(_summary(one))}</title></rect>'
@@ -240,7 +139,7 @@ def _summary(one: Look) -> str:
     return "\n".join([*lines, *(f"{name}: {one.signals[name].said}" for name in SIGNALS if name in one.signals)])
 
 
-def _dates(windows: Sequence[Look], x: _Columns, y: float) -> str:
+def _dates(windows: Sequence[Look], x: Columns, y: float) -> str:
     every = max(1, -(-len(windows) // 7))
     return "".join(
         f'<text class="mid" x="{x.middle(n):.1f}" y="{y:.0f}">{moment(windows[n].end)}</text>'
