@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
@@ -173,6 +174,7 @@ class Chain:
         )
 
 
+@cache
 def tables() -> tuple[sa.Table, sa.Table]:
     """`decisions`, and the one row of `head` that each append locks."""
     import sqlalchemy as sa
