@@ -21,6 +21,7 @@ from serving.ledger import Decision, Ledger
 log = logging.getLogger("aiprime.loop")
 _STARTING_S = 300  # between the request of a retrain and the lease of its run
 _MOST = 1000  # windows of one turn: a backlog is worked off in several
+_BACK = 200  # windows that a decision looks back on: it must not take longer with each year
 
 
 def lock_name(workload: str) -> str:
@@ -80,14 +81,13 @@ def attempts(spec: Spec, platform: Platform) -> list[Attempt]:
     ends = {one.payload["of"]: one for one in records if "of" in one.payload}
     unfit: dict[str, State] = {one.version: "rolled back" for one in ledger.history(spec.name, "rolled_back")}
     unfit |= {one.version: "refused" for one in ledger.history(spec.name, "refused")}  # it did not answer what was asked before
-    seen = {one.sequence: read(one) for one in ledger.history(spec.name, "window")}
+    ended = {one.sequence: float(one.payload["end"]) for one in ledger.latest(spec.name, _BACK, ("window",))}
     found = []
     for one in records:
         if "of" in one.payload:
             continue
         cutoff, end = one.payload["cutoff"], ends.get(one.sequence)
-        window = seen.get(cutoff.get("sequence") or 0)
-        at = window.end if window else datetime.fromisoformat(cutoff["until"]).timestamp()
+        at = ended.get(cutoff.get("sequence") or 0, datetime.fromisoformat(cutoff["until"]).timestamp())
         state: State = _running(spec, platform, one) if end is None else end.payload["state"]
         if end is not None and state == "passed":
             state = unfit.get(end.version, state)
@@ -105,7 +105,8 @@ def _running(spec: Spec, platform: Platform, asked: Decision) -> State:
 
 def _answer(spec: Spec, ledger: Ledger, platform: Platform) -> Answer:
     epoch = monitoring.epoch_of(ledger, spec.name).decision
-    windows = [read(one) for one in ledger.history(spec.name, "window") if one.sequence > epoch]
+    looked_back = max(_BACK, spec.retrain.n)
+    windows = [read(one) for one in ledger.latest(spec.name, looked_back, ("window",)) if one.sequence > epoch]
     champion = ledger.champion(spec.name)
     span = length_s(spec.monitor, spec.data, spec.features)
     latest = windows[-1]

@@ -92,7 +92,7 @@ def epoch_of(ledger: Ledger, workload: str) -> Epoch:
 
 
 def _last(ledger: Ledger, workload: str, epoch: Epoch) -> Window | None:
-    windows = [one for one in ledger.history(workload, "window") if one.sequence > epoch.decision]
+    windows = [one for one in ledger.latest(workload, 1, ("window",)) if one.sequence > epoch.decision]
     return read(windows[-1]) if windows else None
 
 
