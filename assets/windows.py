@@ -6,6 +6,7 @@ truths that became known since the window before are the labelled part. Windows 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -78,7 +79,7 @@ class Window:
         stored = asdict(self)
         for name in ("workload", "version", "seen"):
             del stored[name]
-        return stored | {"red": self.red, "alarms": list(self.alarms), "span": [iso(self.start), iso(self.end)]}
+        return finite(stored) | {"red": self.red, "alarms": list(self.alarms), "span": [iso(self.start), iso(self.end)]}
 
     def as_seen(self, *, since_last_retrain: bool) -> Seen:
         """What the trigger's rule reads of it."""
@@ -91,6 +92,15 @@ class Window:
             suspect=truth.said if truth and truth.state == "alarm" else "",
             learnable=since_last_retrain,
         )
+
+
+def finite(value: Any) -> Any:
+    """The value with None in the place of what is no number, for a record: JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(decision: Decision) -> Window:
