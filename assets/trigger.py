@@ -1,7 +1,8 @@
 """When the loop asks for a retrain, and when it does not: a pure rule over the ledger's records. No clock, no file, no model.
 
 A retrain is asked for when, of the last `n` windows of the present champion, `k` raised an alarm and the latest is one of them
-(one bad window is weather, not climate), unless a guard rail holds it back:
+(one bad window is weather, not climate), or where the last one is `every` ago (no alarm says that a model could be better than it
+was), unless a guard rail holds it back:
 
 - one at a time: an earlier request that has not ended, or whose version is still on its way to serve;
 - cooldown: too soon after the last one, in the time that the data itself states;
@@ -35,6 +36,7 @@ class RetrainSection(Section):
     on: tuple[Signal, ...] = ("quality", "estimate")  # drift alone says that inputs moved, not that answers are wrong
     k: PositiveInt = 2  # of the last n windows
     n: PositiveInt = 3
+    every: Duration | None = None  # so long after the last one the next is asked for, alarm or not; none: only alarms ask
     cooldown: Duration | None = None  # auto: two windows
     budget_cpu_s: NonNegativeFloat = 3600  # in any 30 days
     breaker: PositiveInt = 3  # failed candidates in a row
@@ -110,19 +112,32 @@ def decide(
     if latest.suspect:
         what = f"the labels look wrong: {latest.suspect}"
         return Answer(fire=False, reasons=(what, "nothing is learnt from them"), window=latest.sequence, alarm=alarm, call=what)
-    if not alarm:
+    aged = _aged(section, windows, attempts, window_s)
+    if not alarm and not aged:
         return Answer(fire=False, reasons=(said,), window=latest.sequence, used_cpu_s=used)
     held = _held_back(section, latest, attempts, window_s, used, challenger)
     call = held[-1] if _failures(attempts) >= section.breaker else ""
     follows = attempts[-1].sequence if attempts else 0
     return Answer(
         fire=not held,
-        reasons=(said, *held),
+        reasons=(said if alarm else aged, *held),
         window=latest.sequence,
-        alarm=True,
+        alarm=alarm,
         call=call,
         used_cpu_s=used,
         follows=follows,
+    )
+
+
+def _aged(section: RetrainSection, windows: Sequence[Seen], attempts: Sequence[Attempt], window_s: float) -> str:
+    """That `every` has passed since the last retrain, or since the first window began; empty while it has not."""
+    if section.every is None:
+        return ""
+    age_s = windows[-1].end - (attempts[-1].at if attempts else windows[0].end - window_s)
+    return (
+        f"the last retrain is {_days(age_s)} ago, and one is due every {section.every}"
+        if age_s >= seconds(section.every)
+        else ""
     )
 
 

@@ -42,6 +42,22 @@ def test_windows_of_an_earlier_champion_do_not_count() -> None:
     assert not ask(SECTION, seen, champion="2").fire
 
 
+def test_one_is_due_every_so_often_without_an_alarm() -> None:
+    """`every` counts from the last retrain, or from the first window's begin, and the guard rails hold for it too."""
+    section = RetrainSection(every="4d")
+    assert not ask(section, windows(GOOD, GOOD, GOOD)).fire
+    due = ask(section, windows(GOOD, GOOD, GOOD, GOOD))
+    assert due.fire
+    assert not due.alarm
+    assert due.reasons == ("the last retrain is 4 days ago, and one is due every 4d",)
+    learnt = [Attempt(at=DAY_S, state="passed")]
+    assert not ask(section, windows(GOOD, GOOD, GOOD, GOOD), learnt).fire
+    assert ask(section, windows(GOOD, GOOD, GOOD, GOOD, GOOD), learnt).fire
+    held = ask(RetrainSection(every="4d", enabled=False), windows(GOOD, GOOD, GOOD, GOOD))
+    assert not held.fire
+    assert not ask(SECTION, windows(*[GOOD] * 100)).fire
+
+
 def test_only_the_named_signals_ask_for_a_retrain() -> None:
     """Drift is shown, and does not retrain unless the YAML says so."""
     seen = windows(("drift",), ("drift",))
