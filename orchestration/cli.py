@@ -214,11 +214,18 @@ def gc(
     keep: Annotated[
         int, typer.Option(min=1, help="Versions to keep per workload, beside the champion and its rollback target.")
     ] = 3,
+    records_before: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Also erase what was answered before (UTC)."),
+    ] = None,
 ) -> None:
-    """Free disk: old versions' files and unreferenced data."""
-    from orchestration import housekeeping
+    """Free disk: old versions' files and unreferenced data; records too, where a date is named."""
+    from orchestration import freeing, housekeeping
 
-    print(housekeeping.gc(_places(), keep))
+    places = _places()
+    print(housekeeping.gc(places, keep))
+    if records_before:
+        print(freeing.records(places, records_before))
 
 
 @release.command("list")

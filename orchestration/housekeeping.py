@@ -12,7 +12,7 @@ from data import infer
 from data.errors import UserError
 from data.files import write_atomically
 from data.places import Places
-from orchestration import services
+from orchestration import freeing, services
 from serving.deploy import LocalTarget
 from serving.ledger import Ledger
 
@@ -73,13 +73,14 @@ def _take_out(defs: Path, *, folder_too: bool = True) -> None:
 
 
 def gc(places: Places, keep: int) -> str:
-    """Delete the files of old versions: all but the newest `keep`, what serves and the one before it; then DVC's unreferenced cache.
+    """Delete the files of old versions, here and in MLflow: all but the newest `keep`, what serves and the one before it; then DVC's
+    unreferenced cache.
 
     A workload that is being run keeps its versions this time. UserError where the current data cannot be pushed: the cache stays.
     """
-    freeing = (places.home / "models", places.home / "dvc" / "cache")
-    before = sum(map(_size, freeing))
-    deleted, busy = [], []
+    folders = [places.home / part for part in ("models", "monitor", "gate", "retraining", "mlflow/artifacts", "dvc/cache")]
+    before = sum(map(_size, folders))
+    deleted, busy, unreached = [], [], False
     models = places.home / "models"
     for folder in sorted(one for one in (models.iterdir() if models.is_dir() else ()) if one.is_dir()):
         try:
@@ -88,17 +89,22 @@ def gc(places: Places, keep: int) -> str:
             busy.append(folder.name)
             continue
         try:
-            deleted += [f"{folder.name} {version}" for version in _delete_old(places, folder, keep)]
+            old = _delete_old(places, folder, keep)
+            deleted += [f"{folder.name} {version}" for version in old]
+            kept = {one.name for one in folder.iterdir() if one.is_dir()}
+            freeing.leftovers(places, folder.name, kept)
+            unreached |= freeing.tracked(places, folder.name, kept) is None and bool(old)
         finally:
             lease.release(places.home, folder.name)
     from data import versions as dvc
 
     dvc.initialise(places.root, places.home)
     pushed = dvc.collect(places.root)
-    freed = before - sum(map(_size, freeing))
+    freed = before - sum(map(_size, folders))
     return (
         f"deleted {len(deleted)} version(s){': ' + ', '.join(deleted) if deleted else ''}; freed {max(0, freed) / 1e6:.1f} MB"
         + (f"; pushed {pushed} file(s) of the current data to the DVC remote first" if pushed else "")
+        + ("; MLflow does not run and keeps its copies of them: aiprime up, then gc again" if unreached else "")
         + (f"; left alone, for they are being run: {', '.join(busy)}" if busy else "")
     )
 

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,6 +234,19 @@ class Tracking:
         client = self.client
         for key, value in tags.items():
             client.set_model_version_tag(workload, version, key, value)
+
+    def drop_files(self, workload: str, kept: Collection[str]) -> int:
+        """Delete the files of the registered versions that are not `kept`, once, and say so in a tag; their records stay. How many."""
+        client, dropped = self.client, 0
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        for found in client.search_model_versions(f"name='{workload}'"):
+            if str(found.version) in kept or "files" in found.tags or not found.model_id:
+                continue
+            get_artifact_repository(client.get_logged_model(found.model_id).artifact_location).delete_artifacts()
+            client.set_model_version_tag(workload, found.version, "files", "deleted by aiprime gc")
+            dropped += 1
+        return dropped
 
     def forget(self, workload: str, version: str) -> None:
         """Delete one registered version."""

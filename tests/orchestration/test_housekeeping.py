@@ -1,8 +1,10 @@
 """Workloads come and go, and disk is freed, without touching what is a person's own or what is in use."""
 
 import contextlib
+import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ from assets import lease
 from assets.spec import names
 from data import draft
 from data.errors import UserError
-from orchestration import housekeeping
+from orchestration import freeing, housekeeping
 from serving.ledger import Ledger
+from serving.records import Records
 from tests.conftest import Project
+from tests.serving.records.samples import prediction
 
 ROWS = "day,price,sold\n" + "".join(f"2024-01-{day:02},{day % 7}.5,{day * 3 % 11}\n" for day in range(1, 32))
 
@@ -138,3 +142,47 @@ def test_gc_collects_nothing_it_could_not_push_beside(project: Project):
     (project.places.home / "dvc" / "remote").unlink()
     assert "pushed 1 file(s)" in housekeeping.gc(project.places, 1)
     assert not cached.exists()
+
+
+def test_gc_takes_what_a_deleted_version_was_watched_by(project: Project):
+    """Yardsticks go with their versions; of drift pages, verdicts and costs the newest twenty stay; no other workload's."""
+    home, ledger = project.places.home, Ledger.at(project.places.home)
+    versions(project, "co2", 5)
+    ledger.promote("co2", 1, expected=None, reason="x")
+    ledger.promote("co2", 2, expected=1, reason="x")
+    for version in ("1", "2", "3", "5"):
+        (home / "monitor" / "co2" / version).mkdir(parents=True)
+        (home / "monitor" / "co2" / version / "yardstick.json").write_text("{}")
+    folders = {home / "monitor" / "co2" / "drift": "html", home / "gate" / "co2": "json", home / "retraining" / "co2": "json"}
+    folders |= {home / "gate" / "bikes": "json"}
+    for folder, kind in folders.items():
+        folder.mkdir(parents=True)
+        for number in range(30):
+            (folder / f"{number:02}.{kind}").write_text("x")
+            os.utime(folder / f"{number:02}.{kind}", (number, number))
+    housekeeping.gc(project.places, 1)
+    assert left(home / "monitor" / "co2") == ["1", "2", "5", "drift"]
+    for folder, kind in folders.items():
+        first = 0 if folder.name == "bikes" else 10
+        assert left(folder) == [f"{number:02}.{kind}" for number in range(first, 30)]
+
+
+def test_records_before_a_date_are_erased_and_that_is_on_record(project: Project):
+    """What was answered before the date is empty, what came later is whole, both chains hold, and the decision is recorded once."""
+    home, day = project.places.home, datetime(2026, 1, 1, tzinfo=UTC)
+    ledger, records = Ledger.at(home), Records.at(home)
+    ledger.promote("co2", 1, expected=None, reason="x")
+    old, new = prediction(at=day.timestamp() - 1), prediction(at=day.timestamp())
+    records.append([old, new])
+    records.close()
+    done = project.aiprime("gc", "--records-before", "2026-01-01")
+    assert "co2: 1 predictions" in done.stdout
+    assert [one.request for one in Records.at(home).find(old.id)] == [b""]
+    assert [one.request for one in Records.at(home).find(new.id)] == [new.request]
+    freeing.records(project.places, day)
+    (decision,) = ledger.history("co2", "erased")
+    assert decision.payload["before"] == "2026-01-01T00:00:00+00:00"
+    assert decision.actor == "person"
+    assert ledger.verify() is None
+    assert Records.at(home).verify() is None
+    assert freeing.records(project.places, datetime(2001, 1, 1, tzinfo=UTC)).endswith("nothing")
