@@ -2,7 +2,9 @@
 
 A candidate passes when all of this holds (TFX's blessing, made explicit):
 
-1. it beats the declared naive baseline on the whole holdout, in the point estimate (the interval is shown beside it);
+1. it beats the declared naive baseline on the whole holdout, in the point estimate (the interval is shown beside it); where the
+   champion does not beat it on these rows either, it is enough to be *confidently* better than the champion (the interval's upper
+   end is below zero): to refuse would keep the worse of the two in service;
 2. where a champion serves: on the whole holdout its loss is not worse than the champion's by more than `tolerance` of the
    champion's loss; on the newest part, on each horizon and on each declared slice, which hold fewer or noisier rows, it is
    not *confidently* worse than that: the lower end of the paired bootstrap's interval stays within the tolerance;
@@ -170,7 +172,7 @@ def decide(
     The window FROZEN has a tolerance of its own; it is absent where no frozen rows were kept.
     """
     refusals = [] if quality_passed else ["a quality check upstream did not pass"]
-    refusals += _against_baseline(baseline)
+    refusals += _against_baseline(baseline, champion)
     if champion and all(comparison.window != HOLDOUT for comparison in champion):
         refusals.append("it was not compared with the champion on the whole holdout")
     for comparison in champion:
@@ -210,12 +212,18 @@ def overrule(verdict: Verdict, reason: str) -> Verdict:
     return replace(verdict, passed=True, override=reason.strip())
 
 
-def _against_baseline(comparison: Comparison) -> list[str]:
+def _against_baseline(comparison: Comparison, champion: Sequence[Comparison]) -> list[str]:
     if not comparison.sound:
         return ["it could not be compared with the naive baseline: no rows, or a loss that is not a number"]
-    if comparison.candidate < comparison.reference:
+    if comparison.candidate < comparison.reference or any(_better_of_two(comparison, one) for one in champion):
         return []
     return [f"it does not beat the naive baseline: {comparison.sentence}"]
+
+
+def _better_of_two(baseline: Comparison, champion: Comparison) -> bool:
+    """Whether the champion does not beat the baseline either, and the candidate surely beats the champion."""
+    whole = champion.window == HOLDOUT and champion.sound
+    return whole and champion.reference >= baseline.reference and champion.high < 0
 
 
 def _against_champion(comparison: Comparison, tolerance: float) -> list[str]:

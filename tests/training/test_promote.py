@@ -51,10 +51,19 @@ def test_a_first_model_that_beats_the_baseline_passes():
 
 @given(losses, st.floats(0, 1e3), st.integers(1, 10_000))
 def test_worse_than_the_baseline_never_passes(reference, more, n):
-    """A candidate whose mean loss is not below the baseline's is refused, whatever else holds."""
+    """A candidate whose mean loss is not below the baseline's is refused, where no champion serves or the champion beats the baseline."""
     worse = compared(reference + more, reference, n=n)
     assert not judged(worse).passed
-    assert not judged(worse, compared(1.0, 5.0)).passed
+    assert not judged(worse, compared(reference + more, math.nextafter(reference, -1), n=n)).passed
+
+
+def test_of_two_that_do_not_beat_the_baseline_the_surely_better_passes():
+    """Where the champion is no better than the baseline either, a candidate that is confidently better than it takes its place."""
+    worse = compared(2.1, 2.0)
+    assert judged(worse, compared(2.1, 2.4)).passed
+    assert not judged(worse, compared(2.1, 2.15)).passed
+    assert not judged(worse, compared(2.1, 1.9)).passed
+    assert not judged(worse, compared(2.1, 2.4, window="newest"), compared(2.1, 2.1)).passed
 
 
 @given(losses, widths, st.floats(0, 0.5))
