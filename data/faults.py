@@ -33,7 +33,8 @@ class Fault:
         rest, _, date = text.partition("@")
         kind, _, size = rest.partition(":")
         step = "write offset, drift or stuck, then :SIZE and @DATE where you want them, as in offset:4@1995-01-01"
-        if kind not in get_args(Kind):
+        known: dict[str, Kind] = {one: one for one in get_args(Kind)}
+        if kind not in known:
             raise UserError(f"--fault {text!r}: no fault {kind!r}", next_step=step)
         try:
             number = float(size) if size else None
@@ -42,7 +43,7 @@ class Fault:
             raise UserError(f"--fault {text!r}: {error}", next_step=step) from error
         if kind == "stuck" and number is not None:
             raise UserError(f"--fault {text!r}: a stuck sensor has no size", next_step="leave :SIZE out")
-        return cls(kind=kind, size=number, at=at)
+        return cls(kind=known[kind], size=number, at=at)
 
 
 def plant(table: pd.DataFrame, fault: Fault, *, target: str, time: str, entity: str | None, start: pd.Timestamp) -> pd.DataFrame:
