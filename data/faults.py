@@ -46,7 +46,9 @@ class Fault:
         return cls(kind=known[kind], size=number, at=at)
 
 
-def plant(table: pd.DataFrame, fault: Fault, *, target: str, time: str, entity: str | None, start: pd.Timestamp) -> pd.DataFrame:
+def plant(
+    table: pd.DataFrame, fault: Fault, *, target: str, time: str, entity: str | None, start: pd.Timestamp
+) -> pd.DataFrame:
     """A copy of the table whose `target` is wrong from the fault's date, or from `start` where it has none; UserError for classes."""
     import numpy as np
     import pandas as pd
