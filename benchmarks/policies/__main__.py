@@ -64,7 +64,8 @@ def picture(of: dict[str, Played], path: Path) -> None:
         "oracle": ("#333333", ":"),
     }
     for policy, (colour, line) in looks.items():
-        one = of[policy]
+        if (one := of.get(policy)) is None:
+            continue
         axes.plot(
             np.array([at.to_datetime64() for at in one.begins]),
             one.errors.mean(axis=1),
@@ -74,7 +75,7 @@ def picture(of: dict[str, Played], path: Path) -> None:
             label=f"{policy}: {one.errors.mean():.1f}",
         )
     axes.set(title="bikes: mean absolute error by month, 1 and 24 hours ahead", ylabel="bikes")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * max(one.errors.mean(axis=1).max() for one in of.values()))  # room for the legend
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, ncols=5, loc="upper left", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,7 @@ def steps(past: Past) -> list[Span]:
     elif name == "elec2":
         edges = list(times.iloc[10_080::2_016])
     else:
-        edges = list(pd.date_range("1991-01-01", times.iloc[-1], freq="91D", tz="UTC"))
+        edges = list(pd.date_range("1991-01-01", times.iloc[-1].tz_localize(None), freq="91D").tz_localize("UTC"))
     last = times.iloc[-1] + pd.Timedelta(seconds=past.step_s)
     if edges[-1] < last:
         edges.append(last)
