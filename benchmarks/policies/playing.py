@@ -56,9 +56,8 @@ def steps(past: Past) -> list[Span]:
         edges = list(times.iloc[10_080::2_016])
     else:
         edges = list(pd.date_range("1991-01-01", times.iloc[-1].tz_localize(None), freq="91D").tz_localize("UTC"))
-    last = times.iloc[-1] + pd.Timedelta(seconds=past.step_s)
-    if edges[-1] < last:
-        edges.append(last)
+    last = past.table[TIME].iloc[-1] + pd.Timedelta(seconds=past.step_s)  # what is asked later has no truth here
+    edges = [*(edge for edge in edges if edge < last), last]
     return [Span(begin, end) for begin, end in pairwise(edges)]
 
 
