@@ -30,7 +30,7 @@ PICTURE = ROOT / "docs" / "pictures" / "policies_bikes.png"
 
 def table(of: dict[str, Played], horizons: tuple[int, ...]) -> None:
     """One Markdown table: means over steps, each step counting once."""
-    steps, best = len(of[ORACLE].errors), of[ORACLE].errors.mean() if ORACLE in of else np.nan
+    steps, best = len(next(iter(of.values())).errors), of[ORACLE].errors.mean() if ORACLE in of else np.nan
     each = "".join(f" {h} ahead |" for h in horizons) if len(horizons) > 1 else ""
     print(
         f"\n| {next(iter(of.values())).workload}, {steps} steps | mean error |{each} to (e) | worst step | retrains (passed) | CPU s |"
