@@ -9,12 +9,12 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from assets import evidence, inputs, yardstick
 from assets.signals import SEED, TICK, Judge, Labels
 from assets.spec import Spec
-from assets.windows import Signal, Window, due, iso, length_rows, length_s, read
+from assets.windows import Signal, Window, completed, due, iso, length_rows, length_s, read
 from data.section import seconds
 from serving.records import Records
 from training.signature import Signature
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aiprime.monitoring")
 _ANSWERED = ("champion", "challenger")  # roles whose answers somebody got
+_AHEAD_S = 366 * 86_400  # who asks about a time to come asks about no later one: it is milliseconds, or a slip
 
 
 def look(spec: Spec, platform: Platform, *, clock: float | None = None) -> Window | None:
@@ -46,28 +47,27 @@ def look(spec: Spec, platform: Platform, *, clock: float | None = None) -> Windo
     epoch = epoch_of(ledger, spec.name)
     before = _last(ledger, spec.name, epoch)
     after = before.sequence if before else epoch.after
-    span = _span(spec, _answered(records, spec.name, before, after), before, after)
+    span = _span(spec, _answered(records, spec.name, after), before, after)
     if span is None:
         return _silent(spec, platform, champion.version, before)
-    start, end, sequence, inside = span
     measured = yardstick.read(platform.places, spec.name, champion.version)
-    labels = _labels(records, spec, before, end, epoch.after, clock)
+    labels = _labels(records, spec, before, span.end, epoch.after, clock)
     judge = Judge(spec, platform, records, signature, measured, champion.version, epoch.after)
     signals = {
         "quality": judge.quality(labels),
         "truth": judge.truth(labels),
-        **judge.inputs(after, sequence, start, end, drifting="drift" in (before.alarms if before else ())),
-        "volume": Signal(state="ok" if inside else "no data", said=f"{inside:,} rows were answered", value=float(inside)),
+        **judge.inputs(after, span.newest, span.start, span.end, drifting="drift" in (before.alarms if before else ())),
+        "volume": Signal(state="ok", said=f"{span.rows:,} rows were answered", value=float(span.rows)),
     }
     window = Window(
         workload=spec.name,
         version=champion.version,
-        start=start,
-        end=end,
+        start=span.start,
+        end=span.end,
         labels_from=labels.since,
         labels_to=labels.until,
-        sequence=sequence,
-        rows=inside,
+        sequence=span.sequence,
+        rows=span.rows,
         labelled=len(labels.rows),
         signals=signals,
         sampled=judge.sampled,
@@ -96,33 +96,56 @@ def _last(ledger: Ledger, workload: str, epoch: Epoch) -> Window | None:
     return read(windows[-1]) if windows else None
 
 
-def _answered(records: Records, workload: str, before: Window | None, after: int) -> pd.DataFrame:
-    """Sequence and event time of what was answered since the last window, by time."""
+class Span(NamedTuple):
+    """The window that is due. Requests that arrive out of order may lie behind `sequence` and yet in it: up to `newest`."""
+
+    start: float
+    end: float
+    sequence: int  # what comes behind it is read for the next window
+    newest: int
+    rows: int
+
+
+def _answered(records: Records, workload: str, after: int) -> pd.DataFrame:
+    """Sequence, row and event time of what was answered since the last window, but for what claims to be of another year to come."""
     table = records.outcomes(workload, since=None, until=None, roles=_ANSWERED, after=after)
     rows = table.select(["sequence", "row", "time"]).to_pandas().drop_duplicates(["sequence", "row"])
-    rows = rows[rows["time"] >= before.end] if before else rows
-    return rows.sort_values("time", kind="stable", ignore_index=True)
+    believed = rows[rows["time"] <= time.time() + _AHEAD_S]
+    if len(believed) < len(rows):  # one of them would close every window to come as soon as that begins
+        log.warning("%s: %s rows state a time more than a year ahead: not looked at", workload, len(rows) - len(believed))
+    return believed
 
 
-def _span(spec: Spec, rows: pd.DataFrame, before: Window | None, after: int) -> tuple[float, float, int, int] | None:
-    """Start, end, last sequence number and rows of the window that is due."""
+def _span(spec: Spec, rows: pd.DataFrame, before: Window | None, after: int) -> Span | None:
+    """The window that is due among the rows since `before`; None where none is."""
+    length = length_s(spec.monitor, spec.data, spec.features)
+    if length is None:
+        return _counted(rows, length_rows(spec.monitor), before)
+    rows = (rows[rows["time"] >= before.end] if before else rows).sort_values("time", kind="stable")
     if rows.empty:
         return None
     times = rows["time"].to_numpy(dtype=float)
-    length, count = length_s(spec.monitor, spec.data, spec.features), length_rows(spec.monitor)
-    start = before.end if before and length is not None else float(times[0])
-    if length is not None and before is not None and times[0] >= start + length:
-        start += length * math.floor(
-            (times[0] - start) / length
-        )  # nothing came for a while: `silence` says so, not empty windows
-    end = due(start, length, count, times.tolist())
+    start = before.end if before else float(times[0])
+    if times[0] >= start + length:  # nothing came for a while: `silence` says so, not empty windows
+        start += length * math.floor((times[0] - start) / length)
+    end = due(start, length, times.tolist())
     if end is None:
         return None
-    inside = times < end if length is not None else rows.index.to_numpy() < count
     # Clients that send side by side arrive a little out of order: what belongs to the next window stays readable.
-    later = rows.loc[~inside, "sequence"]
-    last = int(rows["sequence"].max()) if later.empty else int(later.min()) - 1
-    return start, end, max(last, after), int(inside.sum())
+    sequences = rows["sequence"].to_numpy(dtype=int)
+    inside, later = sequences[times < end], sequences[times >= end]
+    return Span(start, end, max(int(later.min()) - 1, after), int(inside.max()), len(inside))
+
+
+def _counted(rows: pd.DataFrame, count: int, before: Window | None) -> Span | None:
+    """A window of rows, in the order of their arrival."""
+    rows = rows.sort_values(["sequence", "row"])
+    last = completed(rows["sequence"].tolist(), count)
+    if last is None:
+        return None
+    inside = rows["time"].to_numpy(dtype=float)[rows["sequence"].to_numpy(dtype=int) <= last]
+    end = float(inside.max()) + TICK
+    return Span(float(inside.min()), max(end, before.end) if before else end, last, last, len(inside))
 
 
 def _labels(records: Records, spec: Spec, before: Window | None, end: float, after: int, clock: float | None) -> Labels:
@@ -132,11 +155,7 @@ def _labels(records: Records, spec: Spec, before: Window | None, end: float, aft
     until = since if known is None else max(since, min(float(known), math.inf if clock is None else clock - delay))
     asked = {"roles": ("champion",), "after": after, "since": math.floor(since) + TICK}
     table = records.outcomes(spec.name, until=math.floor(until) + TICK, labelled=True, **asked)
-    waiting = (
-        records.outcomes(spec.name, until=math.floor(end - delay), labelled=False, **asked).num_rows
-        if end - delay > since
-        else 0
-    )
+    waiting = records.unlabelled(spec.name, until=math.floor(end - delay), **asked) if end - delay > since else 0
     return Labels(since, until, table.to_pandas(), waiting)
 
 

@@ -74,7 +74,7 @@ class Judge:
         if not judged:
             most = max((one["n"] for one in found.values()), default=0)
             return Signal(state="unknown", said=f"{most} of {self._spec.monitor.min_rows} labelled rows", detail=found)
-        worst = max(judged, key=lambda name: judged[name]["mean"] / judged[name]["upper"])
+        worst = max(judged, key=lambda name: _beyond(judged[name]["mean"], judged[name]["upper"]))
         of = f" {worst[1:]} steps ahead" if worst.startswith("h") and len(found) > 1 else ""
         said = f"{self._measured.metric}{of} {judged[worst]['said']}"
         alarm = any(one["exceeds"] for one in judged.values())
@@ -194,6 +194,11 @@ class Judge:
         one = stability.judge(limit, losses)
         state = "unknown" if one.n < self._spec.monitor.min_rows else "alarm" if one.exceeds else "ok"
         return Signal(state=state, said=f"expected {measured.metric}: {one.said}", value=one.mean, limit=one.upper)
+
+
+def _beyond(mean: float, upper: float) -> float:
+    """The loss in units of its limit, which is 0 for a model that erred nowhere in its gate."""
+    return mean / upper if upper else math.inf if mean else 0.0
 
 
 def inside_interval(rows: pd.DataFrame) -> float | None:

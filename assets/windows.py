@@ -124,14 +124,17 @@ def length_rows(section: MonitorSection) -> int:
     return section.window if isinstance(section.window, int) else _ROWS
 
 
-def due(start: float, length: float | None, rows: int, times: Sequence[float]) -> float | None:
-    """The end of the window that begins at `start`, where it is complete: `times` are the event times of what came since, rising.
-
-    None while it is not. A span is complete when something newer than it has come; a count when its rows are there.
-    """
-    if length is None:
-        return float(times[rows - 1]) if len(times) >= rows else None
+def due(start: float, length: float, times: Sequence[float]) -> float | None:
+    """The end of the span that begins at `start`, once something newer has come: `times` are the event times since, rising."""
     return start + length if len(times) and times[-1] >= start + length else None
+
+
+def completed(sequences: Sequence[int], rows: int) -> int | None:
+    """The record that completes a window of `rows` rows, where they are there: `sequences` are the rows' own, rising.
+
+    A request is in one window, whole: of a batch that two windows share, the second would never end.
+    """
+    return int(sequences[rows - 1]) if len(sequences) >= rows else None
 
 
 def iso(moment: float) -> str:

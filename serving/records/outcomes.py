@@ -106,6 +106,14 @@ def table(connection: sa.Connection, workload: str, window: Window) -> pa.Table:
     return pa.Table.from_batches(batches(connection, workload, window), schema(task(connection, workload)))
 
 
+def count(connection: sa.Connection, workload: str, window: Window) -> int:
+    """How many there are."""
+    import sqlalchemy as sa
+
+    chosen = _chosen(workload, window, classes=False).with_only_columns(sa.literal(1)).order_by(None).subquery()
+    return connection.execute(sa.select(sa.func.count()).select_from(chosen)).scalar_one()
+
+
 def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[*tuple[Any, ...]]:
     import sqlalchemy as sa
 

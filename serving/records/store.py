@@ -141,6 +141,13 @@ class Records:
         with self._reading() as connection:
             return outcomes.table(connection, workload, window)
 
+    def unlabelled(self, workload: str, *, since: int, until: int, roles: Collection[Role], after: int = 0) -> int:
+        """How many outcomes of target times in [since, until) have no truth yet; counted in the database, for they may be all."""
+        window = Window(since=since, until=until, roles=roles, labelled=False, after=after)
+        self._settle(workload)
+        with self._reading() as connection:
+            return outcomes.count(connection, workload, window)
+
     def watermark(self, workload: str, *, since: int | None = None) -> Watermark:
         """How far truth is known of what was absorbed; `since` (a target time) bounds what is counted."""
         self._settle(workload)

@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.windows import MonitorSection, Signal, Window, due, length_rows, read
+from assets.windows import MonitorSection, Signal, Window, completed, due, length_rows, read
 from serving.chain import Decision
 
 WINDOW = Window(
@@ -50,16 +50,16 @@ def test_no_data_is_red() -> None:
 def test_a_span_is_due_when_something_newer_has_come(times: list[float], length: float) -> None:
     """A window of time closes exactly when an event at or behind its end is known, and ends where it should."""
     times.sort()
-    end = due(0.0, length, 10, times)
+    end = due(0.0, length, times)
     assert (end is not None) == bool(times and times[-1] >= length)
     assert end in {None, length}
 
 
-@given(st.lists(st.floats(0, 1000), max_size=50), st.integers(1, 20))
-def test_a_count_is_due_when_its_rows_are_there(times: list[float], rows: int) -> None:
-    """A window of rows closes with its last row."""
-    times.sort()
-    assert due(0.0, None, rows, times) == (times[rows - 1] if len(times) >= rows else None)
+@given(st.lists(st.integers(0, 1000), max_size=50), st.integers(1, 20))
+def test_a_count_is_complete_when_its_rows_are_there(sequences: list[int], rows: int) -> None:
+    """A window of rows closes with the request that holds its last row."""
+    sequences.sort()
+    assert completed(sequences, rows) == (sequences[rows - 1] if len(sequences) >= rows else None)
 
 
 def test_a_number_is_rows_and_a_duration_is_time() -> None:

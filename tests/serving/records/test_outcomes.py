@@ -123,6 +123,7 @@ def test_outcomes_are_chosen_by_time_role_version_and_sequence(records: Records)
     assert weeks(since=5 * WEEK, until=7 * WEEK, roles=["champion"], versions=["1"]) == [(1, "c")]
     assert weeks(labelled=True) == [(1, "c"), (1, "s")]
     assert weeks(since=0, until=7 * WEEK, labelled=False, roles=("champion",)) == [(0, "c"), (2, "c")]
+    assert records.unlabelled("co2", since=0, until=7 * WEEK, roles=("champion",)) == 2
     assert weeks(after=10, roles=["shadow"]) == [(5, "s"), (5, "s")]
     assert weeks(roles=[]) == []
 
