@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import urllib.request
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from data.places import Places
@@ -19,14 +20,16 @@ def call(places: Places, workload: str, said: str) -> bool:
     url = places.setting("AIPRIME_WEBHOOK")
     if not url:
         return False
-    if urlsplit(url).scheme not in {"http", "https"}:
-        log.error("AIPRIME_WEBHOOK is no http address: nobody was called by it")
-        return False
     body = json.dumps({"workload": workload, "text": f"AI Prime, {workload}: {said}"}).encode()
     try:
+        if urlsplit(url).scheme not in {"http", "https"}:
+            raise ValueError(url)
         request = urllib.request.Request(url, body, {"content-type": "application/json"})  # noqa: S310  (checked above)
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
             return answer.status < 300
-    except OSError as error:  # the address may hold a token: it is not logged
+    except ValueError:  # neither is it logged here: it may hold a token
+        log.error("AIPRIME_WEBHOOK is no http address: nobody was called by it")
+        return False
+    except (OSError, HTTPException) as error:
         log.error("the webhook could not be reached (%s): nobody was called by it", type(error).__name__)
         return False

@@ -45,7 +45,17 @@ def test_a_webhook_gets_the_workload_and_what_happened(places: Places, monkeypat
     assert "the labels look wrong" in got[0]["text"]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/secret-token", "file:///etc/passwd", "not an address"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/secret-token",
+        "http://127.0.0.1:9/secret-token with a space",
+        "http://127.0.0.1:port/secret-token",
+        "http://[secret-token",
+        "file:///etc/passwd",
+        "not an address",
+    ],
+)
 def test_a_webhook_that_cannot_be_used_is_logged_without_its_address(
     places: Places, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str
 ) -> None:
