@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from assets import lease, loop, retraining, watching
 from assets.platform import Platform
 from assets.spec import Spec, load
-from assets.windows import length_s
+from assets.windows import length_rows, length_s
 from data.errors import UserError
 from data.faults import Fault
 from data.places import Places
+from data.section import seconds
 from orchestration import instance, releasing, running, services
 from orchestration.replay import scenario
 from orchestration.replay.sending import Client
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from assets.windows import Window
     from orchestration.replay.scenario import Scenario
-    from serving.ledger import Decision
+    from serving.ledger import Decision, Kind
 
 log = logging.getLogger("aiprime.replay")
 STEPS_PER_WINDOW = 4
@@ -79,10 +80,10 @@ def replay(
     spec, platform = load(places, workload), Platform()
     begun = time.monotonic()
     with lease.within(places.home, loop.lock_name(workload), "replay"):
+        played = scenario.load(spec, places, start, end, Fault.parse(fault) if fault else None)  # a slip changes nothing
         services.start(places, services.CORE)
-        known = _prepare(spec, platform, start, told)
+        played = played.known_from(_prepare(spec, platform, played.start, told))
         show = Show(told, instance.get(places), platform.ledger.newest())
-        played = scenario.load(spec, places, start, end, Fault.parse(fault) if fault else None, known_until=known)
         _mark(platform, spec, played, "started")
         try:
             done = _play(spec, platform, played, speed, show)
@@ -105,6 +106,14 @@ def pace(speed: str) -> float | None:
     return factor
 
 
+def step_s(spec: Spec) -> int:
+    """The event time that is played before the loop turns: a quarter of a window, in rows of one entity where it counts rows."""
+    window_s = length_s(spec.monitor, spec.data, spec.features)
+    if window_s is None:
+        window_s = length_rows(spec.monitor) * seconds(spec.data.step or "1h")
+    return max(1, round(window_s / STEPS_PER_WINDOW))
+
+
 def plain(done: Played) -> dict[str, Any]:
     """For a script."""
     return vars(done) | {"windows": [one.payload() | {"version": one.version} for one in done.windows]}
@@ -117,8 +126,7 @@ def _play(spec: Spec, platform: Platform, played: Scenario, speed: float | None,
     gateway = places.service("gateway")
     if gateway is None:
         raise UserError("the gateway is not running", next_step="aiprime up")
-    window_s = length_s(spec.monitor, spec.data, spec.features) or 0.0
-    length = pd.Timedelta(seconds=max(1, round(window_s / STEPS_PER_WINDOW)))
+    length = pd.Timedelta(seconds=step_s(spec))
     with Client(gateway) as client:
         done.labels += client.label(spec.name, played.before())
         for begin, finish in played.steps(length):
@@ -153,11 +161,13 @@ def _turn(spec: Spec, platform: Platform, clock: pd.Timestamp, done: Played, sho
 
 
 def _tell_news(spec: Spec, platform: Platform, done: Played, show: Show) -> None:
-    for one in platform.ledger.history(spec.name):
-        if one.sequence > show.seen and one.kind in {"exposed", "promoted", "rolled_back", "declined", "called"}:
+    newest = platform.ledger.newest()
+    told: tuple[Kind, ...] = ("exposed", "promoted", "rolled_back", "declined", "called")
+    for one in platform.ledger.latest(spec.name, newest - show.seen, told):
+        if one.sequence > show.seen:
             show.told(one.kind, {"decision": one})
             done.called += [one.payload["said"]] if one.kind == "called" else []
-    show.seen = platform.ledger.newest()
+    show.seen = newest
 
 
 def _retrain(spec: Spec, platform: Platform, asked: Decision, done: Played, show: Show) -> None:
@@ -168,14 +178,13 @@ def _retrain(spec: Spec, platform: Platform, asked: Decision, done: Played, show
     show.told("retrained", {"decision": ended, "outcome": outcome})
 
 
-def _prepare(spec: Spec, platform: Platform, start: str, told: Told) -> pd.Timestamp:
+def _prepare(spec: Spec, platform: Platform, begins: pd.Timestamp, told: Told) -> pd.Timestamp:
     """Have a champion that knows nothing of what will be played; returns how far its data go.
 
     Where it knows more (or there is none), a version is trained on what was known at the start, and put in its place with that reason.
     """
     import pandas as pd
 
-    begins = scenario.moment(start)
     known = _known_until(spec, platform)
     if known is not None and known <= begins:
         return known

@@ -6,7 +6,7 @@ Reads the whole source, also the rows that the workload's YAML keeps from traini
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from assets.spec import Spec
@@ -33,6 +33,10 @@ class Scenario:
     end: pd.Timestamp
     fault: Fault | None = None
     fault_at: pd.Timestamp | None = None
+
+    def known_from(self, known_until: pd.Timestamp) -> Scenario:
+        """The same for a champion whose training data end there: only the truths since are told."""
+        return replace(self, truths=self.truths[self.truths["time"] >= known_until].reset_index(drop=True))
 
     def requests(self, signature: Signature, begin: pd.Timestamp, end: pd.Timestamp) -> list[dict[str, Any]]:
         """The instances whose event time lies in [begin, end), each with its entity."""
@@ -86,13 +90,9 @@ def load(
     start: str,
     end: str | None = None,
     fault: Fault | None = None,
-    *,
-    known_until: pd.Timestamp | None = None,
 ) -> Scenario:
-    """The scenario from `start` on. UserError where the workload is no series, or nothing lies after `start`.
-
-    `known_until`: how far the champion's training data go (default: to the start).
-    """
+    """The scenario from `start` on, with every truth that there is. UserError where the workload is no series, or nothing lies after
+    `start`."""
     from data import examples, prepare, sources
 
     data = spec.data.model_copy(update={"until": None, "sha256": None})
@@ -121,7 +121,7 @@ def load(
     return Scenario(
         spec=spec,
         examples=made,
-        truths=_truths(table, spec, known_until if known_until is not None else begins),
+        truths=_truths(table, spec),
         start=begins,
         end=ends,
         fault=fault,
@@ -129,12 +129,12 @@ def load(
     )
 
 
-def _truths(table: pd.DataFrame, spec: Spec, start: pd.Timestamp) -> pd.DataFrame:
-    """Every known truth from `start` on; it arrives the label delay after its own time."""
+def _truths(table: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Every truth; it arrives the label delay after its own time."""
     import pandas as pd
 
     data = spec.data
-    rows = table[table[data.target].notna() & (table[data.time] >= start)]
+    rows = table[table[data.target].notna()]
     value = rows[data.target].astype(str) if spec.task == "classification" else rows[data.target].astype(float)
     entity = rows[data.entity].astype(object) if data.entity else pd.Series([None] * len(rows), index=rows.index, dtype=object)
     known = rows[data.time] + pd.Timedelta(seconds=seconds(data.label_delay))

@@ -43,6 +43,7 @@ def test_a_truth_arrives_after_its_delay(spec: Spec, places: Places) -> None:
     """With a label delay of four weeks nothing is told earlier than that."""
     late = spec.model_copy(update={"data": spec.data.model_copy(update={"label_delay": "28d"})})
     played = scenario.load(late, places, "1991", "1992")
+    played = played.known_from(played.start)
     assert ((played.truths["known"] - played.truths["time"]) == pd.Timedelta(days=28)).all()
     told = played.labels(played.start, played.start + pd.Timedelta(days=28))
     assert told == []
@@ -51,7 +52,7 @@ def test_a_truth_arrives_after_its_delay(spec: Spec, places: Places) -> None:
 def test_truths_between_training_and_the_start_are_told_first(spec: Spec, places: Places) -> None:
     """A model trained to 1990 and played from 1991 is told of the year between."""
     known = pd.Timestamp("1990-01-01", tz="UTC")
-    played = scenario.load(spec, places, "1991", "1992", known_until=known)
+    played = scenario.load(spec, places, "1991", "1992").known_from(known)
     between = [pd.Timestamp(one["time"]) for one in played.before()]
     assert min(between).year == max(between).year == 1990
     assert len(between) > 45
