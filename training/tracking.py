@@ -241,9 +241,11 @@ class Tracking:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         for found in client.search_model_versions(f"name='{workload}'"):
-            if str(found.version) in kept or "files" in found.tags or not found.model_id:
+            if str(found.version) in kept or "files" in found.tags or not found.source:
                 continue
-            get_artifact_repository(client.get_logged_model(found.model_id).artifact_location).delete_artifacts()
+            get_artifact_repository(
+                client.get_logged_model(str(found.source).removeprefix("models:/")).artifact_location
+            ).delete_artifacts()
             client.set_model_version_tag(workload, found.version, "files", "deleted by aiprime gc")
             dropped += 1
         return dropped

@@ -102,3 +102,21 @@ def test_a_server_that_is_gone_is_told(tmp_path: Path):
 
     with pytest.raises(UserError, match="does not answer"):
         Tracking(f"http://127.0.0.1:{free_port()}").wait(0.3)
+
+
+def test_files_of_old_versions_go_and_their_records_stay(server: tuple[Tracking, subprocess.Popen[bytes]], tmp_path: Path):
+    """What is not kept loses its files, once; the version is still there, and says so; what is kept is whole."""
+    from mlflow.artifacts import download_artifacts
+
+    tracking, _ = server
+    folder = folder_of_a_model(tmp_path / "model")
+    for digest in ("m1", "m2"):
+        with tracking.run("mill", digest, {}, {}) as run_id:
+            tracking.register("mill", folder, run_id, {"âge": 1.0, "n": 2.0}, {"model_digest": digest})
+    assert tracking.drop_files("mill", {"2"}) == 1
+    assert tracking.drop_files("mill", {"2"}) == 0
+    assert tracking.client.get_model_version("mill", "1").tags["files"] == "deleted by aiprime gc"
+    assert tracking.registered("mill", "m1") is not None
+    for version in ("1", "2"):
+        got = Path(download_artifacts(f"models:/mill/{version}", dst_path=str(tmp_path / version)))
+        assert any(one.is_file() for one in got.rglob("*")) == (version == "2")
