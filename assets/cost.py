@@ -1,4 +1,4 @@
-"""What a retrain costs, in CPU seconds of its process and of its ended children, kept in a file per run."""
+"""What a retrain costs, in CPU seconds of its processes and of their ended children, kept in a file per run: by its first try."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ from data.places import Places
 
 
 def begin(places: Places, workload: str, run_id: str) -> None:
-    """From now on a run is counted."""
-    write_json(_file(places, workload, run_id), {"pid": os.getpid(), "began": _cpu(), "cpu_s": 0.0})
+    """From now on a run is counted; what earlier tries of it cost in processes that died stays counted."""
+    before = cpu_seconds(places, workload, run_id) or 0.0
+    write_json(_file(places, workload, run_id), {"pid": os.getpid(), "began": _cpu() - before, "cpu_s": before})
+
+
+def go_on(places: Places, workload: str, run_id: str) -> None:
+    """Count on in this process, where another one began. Nothing happens for a run that is not counted."""
+    file = _file(places, workload, run_id)
+    if file.is_file() and json.loads(file.read_bytes())["pid"] != os.getpid():
+        begin(places, workload, run_id)
 
 
 def count(places: Places, workload: str, run_id: str) -> None:

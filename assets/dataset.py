@@ -23,7 +23,9 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
         description=spec.description or f"The rows of {spec.data.source}, typed, sorted and versioned.",
     )
     def dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        stage_asset.act(context, spec, places, lambda: retraining.apply(spec, places, context.run.run_id, context.run.tags))
+        stage_asset.act(
+            context, spec, places, lambda: retraining.apply(spec, places, stage_asset.first_try(context), context.run.tags)
+        )
         version, told = stage_asset.bring(context, spec, places, "source", "dataset")
         return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=told | _look(spec, places))
 

@@ -123,10 +123,12 @@ def tags_of(asked: Decision) -> dict[str, str]:
     return {TAG: json.dumps(asked.payload["cutoff"], sort_keys=True)}
 
 
-def ended(ledger: Ledger, asked: Decision, places: Places, run_id: str, *, failed: str | None) -> Decision:
+def ended(
+    ledger: Ledger, asked: Decision, places: Places, run_id: str, *, failed: str | None, counted_as: str | None = None
+) -> Decision:
     """The `retrain` record of its end: passed, refused or failed (of its run, not of its rollout), what it cost, and the version.
 
-    Once for each request, however often it is asked for.
+    Once for each request, however often it is asked for. `counted_as`: the run's first try, where it was tried again.
     """
     digest = "" if failed else tree_digest(places.store(asked.workload) / "model")
     registered = ledger.history(asked.workload, "registered")
@@ -137,7 +139,7 @@ def ended(ledger: Ledger, asked: Decision, places: Places, run_id: str, *, faile
         "state": state,
         "failed": failed,
         "run_id": run_id,
-        "cpu_s": cost.cpu_seconds(places, asked.workload, run_id),
+        "cpu_s": cost.cpu_seconds(places, asked.workload, counted_as or run_id),
     }
     version = made.version if made else ""
     return ledger.record("retrain", asked.workload, version, payload, key=f"retrain:{asked.sequence}:ended")

@@ -72,13 +72,20 @@ def bring(context: Any, spec: Spec, places: Places, *stages: str) -> tuple[str, 
 
 def act(context: Any, spec: Spec, places: Places, call: Callable[[], T]) -> T:
     """Call under the workload's lease; what a person must mend becomes a Dagster failure without our traceback, and is not retried."""
+    first = first_try(context)
     try:
         lease.hold(places.home, spec.name, context.run.run_id)
+        cost.go_on(places, spec.name, first)
         return call()
     except UserError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     finally:
-        cost.count(places, spec.name, context.run.run_id)
+        cost.count(places, spec.name, first)
+
+
+def first_try(context: Any) -> str:
+    """The id of the run's first try: Dagster tries a run again as another run."""
+    return context.run.root_run_id or context.run.run_id
 
 
 def picture(png: bytes) -> dg.MarkdownMetadataValue:

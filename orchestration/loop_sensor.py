@@ -71,7 +71,8 @@ def _retrains(instance: dg.DagsterInstance, places: Places, workload: str) -> It
             yield _request(workload, asked)
         elif runs[0].is_finished and not runs[0].is_complete_and_waiting_to_retry:
             failed = None if runs[0].is_success else f"the run ended as {runs[0].status.value}"
-            retraining.ended(ledger, asked, places, runs[0].run_id, failed=failed)
+            first = runs[0].root_run_id or runs[0].run_id
+            retraining.ended(ledger, asked, places, runs[0].run_id, failed=failed, counted_as=first)
 
 
 def _request(workload: str, asked: Decision) -> dg.RunRequest:

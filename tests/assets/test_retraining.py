@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -178,6 +179,22 @@ def test_the_cost_of_a_run_is_counted(here: Here):
     assert found is not None
     assert found == pytest.approx(spent, abs=0.1)
     assert found > 0.1
+
+
+def test_the_cost_of_a_run_that_is_tried_again_is_that_of_all_tries(here: Here):
+    """A worker dies and another process goes on: what the first one spent stays counted, also where the second begins anew."""
+    child = (
+        "import sys; from pathlib import Path; from data.places import Places; from assets import cost\n"
+        "places = Places(root=Path(sys.argv[1]), home=Path(sys.argv[2]))\n"
+        "getattr(cost, sys.argv[3])(places, 'co2', 'run')\n"
+        "sum(i * i for i in range(3_000_000)); cost.count(places, 'co2', 'run')"
+    )
+    spent = [0.0]
+    for begun in ("begin", "go_on", "begin"):
+        command = [sys.executable, "-c", child, str(here.places.root), str(here.places.home), begun]
+        subprocess.run(command, check=True, cwd=ROOT)
+        spent.append(cost.cpu_seconds(here.places, "co2", "run") or 0.0)
+    assert all(later > earlier + 0.05 for earlier, later in pairwise(spent))
 
 
 @pytest.mark.parametrize(
