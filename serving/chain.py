@@ -150,6 +150,13 @@ class Chain:
         newest = self._connection.execute(chosen.order_by(of.sequence.desc()).limit(count)).all()
         return [_decision(row) for row in reversed(newest)]
 
+    def first(self, workload: str, kind: Kind, after: int) -> Decision | None:
+        """The first of a workload and kind behind sequence number `after`."""
+        of = self._decisions.c
+        chosen = self._decisions.select().where(of.workload == workload, of.kind == kind, of.sequence > after)
+        row = self._connection.execute(chosen.order_by(of.sequence).limit(1)).one_or_none()
+        return None if row is None else _decision(row)
+
     def first_broken(self, noted: tuple[int, str]) -> Broken | None:
         """The first record that is not what was sealed; `noted` is an end (sequence, hash) that the chain once had."""
         sequence, previous = 0, GENESIS

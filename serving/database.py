@@ -29,7 +29,7 @@ def opened(url: str | Path, create: Callable[[sa.Engine], None], beside: Mapping
     import sqlalchemy as sa
     from sqlalchemy import event
 
-    address = sa.URL.create("sqlite", database=str(url)) if isinstance(url, Path) else sa.make_url(url)
+    address = sa.URL.create("sqlite", database=str(url)) if isinstance(url, Path) else _address(url)
     if address.get_backend_name() != "sqlite":
         engine = sa.create_engine(address, poolclass=sa.NullPool)
         engine = engine.execution_options(schema_translate_map=dict.fromkeys(beside)) if beside else engine
@@ -58,6 +58,23 @@ def explained(url: str | Path, what: str) -> Iterator[None]:
         where = str(url) if isinstance(url, Path) else url.rpartition("@")[2]  # never a password
         step = f"free space on the disk, or end the process that holds {what}; nothing was recorded, so run it again"
         raise UserError(f"{what} cannot be used: {error.orig}", where=where, next_step=step) from error
+
+
+def _address(url: str) -> sa.URL:
+    """The URL, which a person wrote; UserError where no database can be meant. It may hold a password: none of it is shown."""
+    import sqlalchemy as sa
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        address = sa.make_url(url)
+        address.get_dialect().import_dbapi()
+    except (ArgumentError, ImportError, ValueError) as error:
+        raise UserError(
+            f"the database's URL cannot be used: {error}",
+            where="AIPRIME_LEDGER_URL",
+            next_step="write it as postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, or leave it out for SQLite",
+        ) from None
+    return address
 
 
 def _created(engine: sa.Engine, create: Callable[[sa.Engine], None]) -> None:

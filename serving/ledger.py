@@ -161,6 +161,11 @@ class Ledger:
         with self._reading() as chain:
             return chain.latest(workload, count, kinds)
 
+    def first(self, workload: str, kind: Kind, *, after: int = 0) -> Decision | None:
+        """The first decision of a workload and a kind behind sequence number `after`."""
+        with self._reading() as chain:
+            return chain.first(workload, kind, after)
+
     def newest(self) -> int:
         """The sequence number of the last decision; 0 where there is none."""
         with self._reading() as chain:

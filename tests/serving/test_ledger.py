@@ -47,6 +47,8 @@ def test_the_newest_are_read_without_the_rest(ledger: Ledger) -> None:
     assert [one.payload["n"] for one in ledger.latest("co2", 3)] == [3, 4, 5]
     assert [one.payload["n"] for one in ledger.latest("co2", 2, ("window",))] == [3, 4]
     assert ledger.latest("nothing", 9) == []
+    found = [ledger.first("co2", "window"), ledger.first("co2", "window", after=1), ledger.first("co2", "called")]
+    assert [one and one.payload["n"] for one in found] == [0, 1, None]
 
 
 def test_an_outdated_expectation_is_refused(ledger: Ledger) -> None:
@@ -260,6 +262,17 @@ def test_a_ledger_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").mkdir()
     with pytest.raises(UserError, match="ledger cannot be used"):
         Ledger.at(tmp_path).record("registered", "co2", 1)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://u:secret@h/db", "secret", "postgresql://u:secret@h:port/db", "postgresql+none://u:secret@h/d"]
+)
+def test_a_mistyped_url_is_said_without_its_password(url: str) -> None:
+    """What no database can be reached by is a person's mistake: it names the setting and a form that works."""
+    with pytest.raises(UserError, match="URL cannot be used") as raised:
+        Ledger(url).newest()
+    assert "AIPRIME_LEDGER_URL" in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_importing_the_ledger_is_light() -> None:
