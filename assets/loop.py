@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from assets import alerts, lease, monitoring, retraining, rollout
 from assets.platform import Platform
@@ -107,6 +108,8 @@ def _answer(spec: Spec, ledger: Ledger, platform: Platform) -> Answer:
     epoch = monitoring.epoch_of(ledger, spec.name).decision
     looked_back = max(_BACK, spec.retrain.n)
     windows = [read(one) for one in ledger.latest(spec.name, looked_back, ("window",)) if one.sequence > epoch]
+    if spec.retrain.every and (first := ledger.first(spec.name, "window", after=epoch)) and first.sequence < windows[0].seen:
+        windows.insert(0, read(first))  # since when it is
     champion = ledger.champion(spec.name)
     span = length_s(spec.monitor, spec.data, spec.features)
     latest = windows[-1]
@@ -125,21 +128,23 @@ def _answer(spec: Spec, ledger: Ledger, platform: Platform) -> Answer:
 def _act(spec: Spec, platform: Platform, window: Window, answer: Answer) -> Decision | None:
     """Put the decision on record; the `retrain` record where one is to be started."""
     ledger = platform.ledger
-    inputs = {"window": answer.window, "reasons": list(answer.reasons), "used_cpu_s": round(answer.used_cpu_s, 1)}
-    if answer.call and not _called(ledger, spec.name, answer.call):
-        payload = inputs | {"said": answer.call}
-        ledger.record("called", spec.name, window.version, payload, actor="loop", key=f"called:{spec.name}:{answer.window}")
-        alerts.call(platform.places, spec.name, answer.call)
+    if answer.call:
+        _call(platform, spec, window, answer, answer.call)
     if not answer.fire:
         asked = (one.payload.get("cutoff") for one in ledger.history(spec.name, "retrain"))
         already = any(cutoff and cutoff.get("sequence") == answer.window for cutoff in asked)  # by who decides at the same time
         if (answer.alarm or answer.call) and not already:
-            key = f"declined:{spec.name}:{answer.window}"
-            ledger.record("declined", spec.name, window.version, inputs, actor="loop", key=key)
+            _decline(ledger, spec, window, answer)
         return None
     until = datetime.fromtimestamp(window.labels_to, UTC)
     reason = f"window {answer.window}: {'; '.join(answer.reasons)}"
-    tags = retraining.request(spec, platform, until=until, reason=reason, window_sequence=answer.window)
+    try:
+        tags = retraining.request(spec, platform, until=until, reason=reason, window_sequence=answer.window)
+    except UserError as error:  # what a person must mend does not keep the windows to come from being judged
+        said = f"no retrain can be asked for: {error.what}"
+        _call(platform, spec, window, answer, said)
+        _decline(ledger, spec, window, answer, said)
+        return None
     # Two who decide at once, on whichever windows, knew of the same last retrain: one record between them.
     follows = answer.follows or monitoring.epoch_of(ledger, spec.name).decision
     asked = retraining.record(ledger, spec, tags, by_person=False, actor="loop", follows=follows)
@@ -147,11 +152,35 @@ def _act(spec: Spec, platform: Platform, window: Window, answer: Answer) -> Deci
     return asked
 
 
+def _inputs(answer: Answer, *more: str) -> dict[str, Any]:
+    return {"window": answer.window, "reasons": [*answer.reasons, *more], "used_cpu_s": round(answer.used_cpu_s, 1)}
+
+
+def _decline(ledger: Ledger, spec: Spec, window: Window, answer: Answer, *more: str) -> None:
+    key = f"declined:{spec.name}:{answer.window}"
+    ledger.record("declined", spec.name, window.version, _inputs(answer, *more), actor="loop", key=key)
+
+
+def _call(platform: Platform, spec: Spec, window: Window, answer: Answer, said: str) -> None:
+    """Tell a person, once per episode."""
+    if _called(platform.ledger, spec.name, said):
+        return
+    payload, key = _inputs(answer) | {"said": said}, f"called:{spec.name}:{answer.window}"
+    platform.ledger.record("called", spec.name, window.version, payload, actor="loop", key=key)
+    alerts.call(platform.places, spec.name, said)
+
+
 def _called(ledger: Ledger, workload: str, said: str) -> bool:
-    """Whether a person was told of the same kind of thing since the last retrain: one call per episode, not one per window."""
+    """Whether a person was told of the same kind of thing, and since then no retrain was asked for and no window was judged well."""
     epoch = monitoring.epoch_of(ledger, workload).decision
-    calls = [one for one in ledger.history(workload, "called") if one.sequence > epoch]
-    retrains = ledger.history(workload, "retrain")
-    if not calls or (retrains and retrains[-1].sequence > calls[-1].sequence):
+    told = [one for one in ledger.latest(workload, 1, ("called",)) if one.sequence > epoch]
+    if not told or told[0].payload["said"].partition(":")[0] != said.partition(":")[0]:
         return False
-    return calls[-1].payload["said"].partition(":")[0] == said.partition(":")[0]
+    since = [one for one in ledger.latest(workload, _BACK, ("retrain", "window")) if one.sequence > told[0].sequence]
+    return not any(one.kind == "retrain" or _well(read(one)) for one in since)
+
+
+def _well(window: Window) -> bool:
+    """Whether truth was known, and nothing is red."""
+    quality = window.signals.get("quality")
+    return quality is not None and quality.state == "ok" and not window.red

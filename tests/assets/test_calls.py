@@ -1,0 +1,91 @@
+"""Whom the loop calls, how often, and what it does where it cannot go on. The ledger is real."""
+
+from __future__ import annotations
+
+import pytest
+
+from assets import alerts, loop, monitoring
+from assets.spec import Spec
+from assets.trigger import Answer
+from assets.windows import Signal, Window
+from tests.assets.judged import Here
+from tests.assets.test_loop import BEGIN, DAY_S, here, last, spec, turn
+
+__all__ = ["here"]
+SUSPECT = {"truth": Signal(state="alarm", said="stuck"), "quality": Signal(state="ok", said="")}
+WELL = {"truth": Signal(state="ok", said=""), "quality": Signal(state="ok", said="")}
+UNKNOWN = {"truth": Signal(state="unknown", said=""), "quality": Signal(state="unknown", said="")}
+ALARM = {"quality": Signal(state="alarm", said="")}
+
+
+def day(here: Here, signals: dict[str, Signal]) -> Window:
+    """The next day's window with these signals, recorded."""
+    before = last(here)
+    number = round((before.end - BEGIN) / DAY_S) if before else 0
+    start = BEGIN + number * DAY_S
+    window = Window(
+        workload="hand",
+        version="1",
+        start=start,
+        end=start + DAY_S,
+        labels_from=start,
+        labels_to=start + DAY_S,
+        sequence=number + 1,
+        rows=10,
+        labelled=10,
+        signals=signals,
+    )
+    follows = before.seen if before else monitoring.epoch_of(here.ledger, "hand").decision
+    return monitoring._record(here, window, follows)  # pyright: ignore[reportArgumentType]
+
+
+def answer(rules: Spec, here: Here) -> Answer:
+    return loop._answer(rules, here.ledger, here)  # pyright: ignore[reportArgumentType]  (a platform of the same contract)
+
+
+def decided(here: Here, signals: dict[str, Signal]) -> None:
+    window = day(here, signals)
+    rules = spec(k=1, n=1)
+    loop._act(rules, here, window, answer(rules, here))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(alerts, "call", lambda _places, _workload, what: said.append(what))
+    return said
+
+
+def test_a_second_fault_is_told_too(here: Here, told: list[str]) -> None:
+    """One call while the labels look wrong, also over a window without truth; they are mended; when they break again, another."""
+    for signals in (SUSPECT, SUSPECT, UNKNOWN, SUSPECT):
+        decided(here, signals)
+    assert len(told) == 1
+    decided(here, WELL)
+    decided(here, SUSPECT)
+    assert len(told) == 2
+
+
+def test_a_retrain_that_cannot_be_asked_for_is_told_and_ends_nothing(
+    here: Here, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dataset is gone: each window is judged and declined on record, and a person is called once."""
+    (here.places.store("hand") / "dataset.parquet").unlink()
+    monkeypatch.setattr(monitoring, "look", lambda *_, clock=None: day(here, ALARM) if last(here) is None else None)
+    assert turn(spec(k=1, n=1), here).retrain is None
+    decided(here, ALARM)
+    kinds = [one.kind for one in here.ledger.history("hand")]
+    assert kinds == ["promoted", "window", "called", "declined", "window", "declined"]
+    assert [one.partition(":")[0] for one in told] == ["no retrain can be asked for"]
+
+
+def test_every_is_counted_from_the_first_window_also_behind_many(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decision reads the newest windows only, and a retrain is due all the same when the first of all is old enough."""
+    monkeypatch.setattr(loop, "_BACK", 3)
+    rules = spec(every="10d", on=["drift"])
+    for _ in range(9):
+        day(here, WELL)
+        assert not answer(rules, here).fire
+    day(here, WELL)
+    assert answer(rules, here).fire
+    assert "one is due every 10d" in answer(rules, here).reasons[0]
