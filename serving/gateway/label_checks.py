@@ -149,7 +149,7 @@ def _id(given: Any) -> tuple[str, int | None]:
 
 def _moment(time: Any, entity: Any) -> str:
     """Label.about. Numbers in text are an upload's: seconds since 1970."""
-    if isinstance(time, str) and time.replace(".", "", 1).isdigit():
+    if isinstance(time, str) and time.isascii() and time.replace(".", "", 1).isdigit():
         time = float(time)
     if isinstance(time, date) and not isinstance(time, datetime):
         time = time.isoformat()

@@ -245,6 +245,7 @@ def test_a_good_label_is_read(of: Signature | None, row: dict[str, Any], about: 
         (FORECAST, {"prediction_id": f"{ID}/0", "horizon": 2, "value": 1}, "horizon 2"),
         (FORECAST, {"entity": "a", "time": "yesterday", "value": 1}, "no time"),
         (FORECAST, {"entity": "a", "time": True, "value": 1}, "no time"),
+        (FORECAST, {"entity": "a", "time": "²", "value": 1}, "no time"),
         (FORECAST, {"entity": ["a"], "time": 5, "value": 1}, "no name"),
         (FORECAST, {"entity": "a", "time": 5, "horizon": 1, "value": 1}, "horizon without"),
         (CLASSES, {"prediction_id": f"{ID}/0", "value": "up"}, "none of the classes"),
