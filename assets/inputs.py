@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from assets.spec import Spec
+from data.errors import UserError
 from data.places import Places
 from data.schema import TIME
 from serving.gateway.online import OnlineStore
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aiprime.monitoring")
 _ANSWERED = {"champion", "challenger"}
+_LOCKED_S = 10.0
 
 
 def sample(
@@ -115,16 +118,29 @@ def series(history: pd.DataFrame, labels: pd.DataFrame, step: int) -> Iterator[t
 
 
 def sole_entity(places: Places, spec: Spec, signature: Signature) -> str | None:
-    """The entity that every request is about, where the workload has just one and its model does not read it."""
+    """The entity that every request is about, where the workload has just one and its model does not read it.
+
+    UserError where the online store is written to for longer than a publication takes.
+    """
     if signature.entity is None or signature.entity in {one.name for one in signature.inputs}:
         return None
-    try:
-        store = OnlineStore(places.home / "feast" / spec.name)
-        found = store.any_entity()
-        store.close()
-    except (OSError, ValueError, sqlite3.Error):
-        return None
-    return None if found is None else str(found)
+    end = time.monotonic() + _LOCKED_S
+    while True:
+        try:
+            store = OnlineStore(places.home / "feast" / spec.name)
+            try:
+                found = store.sole_entity()
+            finally:
+                store.close()
+        except (OSError, ValueError, sqlite3.Error) as error:
+            if "locked" not in str(error):
+                return None
+            # Another answer than the last time would have every label looked for again: who publishes is waited for.
+            if time.monotonic() > end:
+                raise UserError(f"{spec.name}: the online store is being written", next_step="try again") from error
+            time.sleep(0.05)
+        else:
+            return None if found is None else str(found)
 
 
 def _table(requests: list[Prediction], signature: Signature) -> pd.DataFrame:

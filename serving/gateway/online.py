@@ -71,10 +71,12 @@ class OnlineStore:
     def any_entity(self) -> Any:
         """Some entity that has values, for an example; None where there is none."""
         found = self._db.execute(f'SELECT entity_key FROM "{self._table}" LIMIT 1').fetchone()
-        if found is None:
-            return None
-        raw = found[0][len(self._head) + 8 :]  # after the value's type and length
-        return raw.decode() if self._names.entity_type == "STRING" else int.from_bytes(raw, "little", signed=True)
+        return None if found is None else self._entity(found[0])
+
+    def sole_entity(self) -> Any:
+        """The only entity that has values; None where there is none, or another one."""
+        found = self._db.execute(f'SELECT DISTINCT entity_key FROM "{self._table}" LIMIT 2').fetchall()
+        return self._entity(found[0][0]) if len(found) == 1 else None
 
     def close(self) -> None:
         """Close the file."""
@@ -112,6 +114,10 @@ class OnlineStore:
             if name is not None:
                 values[name], times[name] = decoded(value), _event_time(event)
         return Row(values, times) if values else None
+
+    def _entity(self, key: bytes) -> Any:
+        raw = key[len(self._head) + 8 :]  # after the value's type and length
+        return raw.decode() if self._names.entity_type == "STRING" else int.from_bytes(raw, "little", signed=True)
 
     def _key(self, entity: Any) -> bytes:
         """Feast's entity key, serialisation 3: count, then type, length and bytes of each name, then of each value."""
