@@ -17,6 +17,7 @@ from assets.spec import Spec
 from assets.trigger import Answer, Attempt, State, decide
 from assets.windows import Window, length_s, read
 from data.errors import UserError
+from serving import retrains
 from serving.ledger import Decision, Ledger
 
 log = logging.getLogger("aiprime.loop")
@@ -79,23 +80,18 @@ def attempts(spec: Spec, platform: Platform) -> list[Attempt]:
     ledger = platform.ledger
     epoch = monitoring.epoch_of(ledger, spec.name).decision
     records = [one for one in ledger.history(spec.name, "retrain") if one.sequence > epoch]
-    ends = {one.payload["of"]: one for one in records if "of" in one.payload}
-    unfit: dict[str, State] = {one.version: "rolled back" for one in ledger.history(spec.name, "rolled_back")}
-    unfit |= {one.version: "refused" for one in ledger.history(spec.name, "refused")}  # it did not answer what was asked before
-    ended = {one.sequence: float(one.payload["end"]) for one in ledger.latest(spec.name, _BACK, ("window",))}
-    found = []
-    for one in records:
-        if "of" in one.payload:
-            continue
-        cutoff, end = one.payload["cutoff"], ends.get(one.sequence)
-        at = ended.get(cutoff.get("sequence") or 0, datetime.fromisoformat(cutoff["until"]).timestamp())
-        state: State = _running(spec, platform, one) if end is None else end.payload["state"]
-        if end is not None and state == "passed":
-            state = unfit.get(end.version, state)
-        cpu_s = float(end.payload.get("cpu_s") or 0.0) if end else 0.0
-        by_person = bool(one.payload.get("by_person"))
-        found.append(Attempt(at=at, state=state, cpu_s=cpu_s, by_person=by_person, sequence=one.sequence))
-    return found
+    unfit = [*ledger.history(spec.name, "rolled_back"), *ledger.history(spec.name, "refused")]
+    ends = {one.sequence: float(one.payload["end"]) for one in ledger.latest(spec.name, _BACK, ("window",))}
+    return [
+        Attempt(
+            at=one.at,
+            state=one.state or _running(spec, platform, one.asked),
+            cpu_s=one.cpu_s,
+            by_person=one.by_person,
+            sequence=one.asked.sequence,
+        )
+        for one in retrains.fold([*records, *unfit], ends)
+    ]
 
 
 def _running(spec: Spec, platform: Platform, asked: Decision) -> State:

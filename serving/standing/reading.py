@@ -13,7 +13,7 @@ from serving.standing.sentences import told
 from serving.standing.view import JUDGED, Arm, Look, Standing, State
 
 WINDOWS, DECISIONS, REQUESTS = 200, 30, 10_000
-_TURNS: tuple[Kind, ...] = ("registered", "promoted", "rolled_back", "retrain", "called", "replay")
+_TURNS: tuple[Kind, ...] = ("registered", "promoted", "rolled_back", "refused", "retrain", "called", "replay")
 _SAID: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != "window")
 _KEPT_TURNS = 400
 

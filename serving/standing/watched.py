@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from serving.ledger import Decision
+from serving.retrains import fold
 from serving.standing.sentences import told
 from serving.standing.view import Feature, Look, Mark, Retrain, Retrains, Signal
 
@@ -60,29 +60,18 @@ def epoch(turns: Sequence[Decision], last: int) -> Decision | None:
 
 
 def retrains(turns: Sequence[Decision], windows: Sequence[Look]) -> list[Retrain]:
-    """The retrains that were asked for, with how each ended, oldest first."""
-    asked = [one for one in turns if one.kind == "retrain" and "of" not in one.payload]
-    ends = {one.payload["of"]: one for one in turns if one.kind == "retrain" and "of" in one.payload}
-    back = {one.version for one in turns if one.kind == "rolled_back"}
-    seen = {one.sequence: one.end for one in windows}
-    found = []
-    for one in asked:
-        end, cutoff = ends.get(one.sequence), one.payload.get("cutoff") or {}
-        facts: Mapping[str, Any] = end.payload if end else {}
-        state = str(facts.get("state", "running"))
-        version = end.version if end else ""
-        at = seen.get(cutoff.get("sequence") or 0) or _moment(cutoff.get("until") or one.at)
-        found.append(
-            Retrain(
-                sequence=one.sequence,
-                at=at,
-                state="rolled back" if state == "passed" and version in back else state,
-                cpu_s=float(facts.get("cpu_s") or 0.0),
-                by_person=bool(one.payload.get("by_person")),
-                version=version,
-            )
+    """The retrains that were asked for, with how each ended, oldest first; one without an end is taken to run."""
+    return [
+        Retrain(
+            sequence=one.asked.sequence,
+            at=one.at,
+            state=one.state or "running",
+            cpu_s=one.cpu_s,
+            by_person=one.by_person,
+            version=one.version,
         )
-    return found
+        for one in fold(turns, {window.sequence: window.end for window in windows})
+    ]
 
 
 def lately(found: Sequence[Retrain], until: float, budget_cpu_s: float | None) -> Retrains:
@@ -140,7 +129,3 @@ def _drift(decision: Decision) -> Mapping[str, Any]:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _moment(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
