@@ -75,23 +75,19 @@ def _rollout(spec: Spec, platform: Platform) -> str:
         return f"could not go on: {error.what}"
 
 
-def attempts(spec: Spec, platform: Platform) -> list[Attempt]:
-    """The retrains that were asked for, with how each ended, oldest first."""
-    ledger = platform.ledger
+def asked_for(spec: Spec, ledger: Ledger) -> list[retrains.Retrain]:
+    """The retrains that were asked for since the epoch began, oldest first."""
     epoch = monitoring.epoch_of(ledger, spec.name).decision
     records = [one for one in ledger.history(spec.name, "retrain") if one.sequence > epoch]
     unfit = [*ledger.history(spec.name, "rolled_back"), *ledger.history(spec.name, "refused")]
     ends = {one.sequence: float(one.payload["end"]) for one in ledger.latest(spec.name, _BACK, ("window",))}
-    return [
-        Attempt(
-            at=one.at,
-            state=one.state or _running(spec, platform, one.asked),
-            cpu_s=one.cpu_s,
-            by_person=one.by_person,
-            sequence=one.asked.sequence,
-        )
-        for one in retrains.fold([*records, *unfit], ends)
-    ]
+    return retrains.fold([*records, *unfit], ends)
+
+
+def attempt(spec: Spec, platform: Platform, one: retrains.Retrain) -> Attempt:
+    """A retrain as the trigger's rule sees it."""
+    state: State = one.state or _running(spec, platform, one.asked)
+    return Attempt(at=one.at, state=state, cpu_s=one.cpu_s, by_person=one.by_person, sequence=one.asked.sequence)
 
 
 def _running(spec: Spec, platform: Platform, asked: Decision) -> State:
@@ -109,12 +105,12 @@ def _answer(spec: Spec, ledger: Ledger, platform: Platform) -> Answer:
     champion = ledger.champion(spec.name)
     span = length_s(spec.monitor, spec.data, spec.features)
     latest = windows[-1]
-    tried = attempts(spec, platform)
-    learnt = tried[-1].at if tried else float("-inf")
+    tried = asked_for(spec, ledger)
+    learnt = tried[-1].known_until if tried else float("-inf")
     return decide(
         spec.retrain,
         [one.as_seen(since_last_retrain=one.labels_to > learnt and one.labels_to > one.labels_from) for one in windows],
-        tried,
+        [attempt(spec, platform, one) for one in tried],
         champion=champion.version if champion else None,
         window_s=span if span is not None else latest.end - latest.start,
         challenger=ledger.release(spec.name).challenger,

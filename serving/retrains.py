@@ -29,6 +29,12 @@ class Retrain:
     cpu_s: float = 0.0
 
     @property
+    def known_until(self) -> float:
+        """How far truth was known to it, in event time; as `at` where that is not on record."""
+        until = (self.asked.payload.get("cutoff") or {}).get("until")
+        return datetime.fromisoformat(until).timestamp() if until else self.at
+
+    @property
     def by_person(self) -> bool:
         """Whether a person asked."""
         return bool(self.asked.payload.get("by_person"))

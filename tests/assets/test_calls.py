@@ -8,8 +8,9 @@ from assets import alerts, loop, monitoring
 from assets.spec import Spec
 from assets.trigger import Answer
 from assets.windows import Signal, Window
+from serving.ledger import Decision
 from tests.assets.judged import Here
-from tests.assets.test_loop import BEGIN, DAY_S, here, last, spec, turn
+from tests.assets.test_loop import BEGIN, DAY_S, asked, end, here, last, spec, turn
 
 __all__ = ["here"]
 SUSPECT = {"truth": Signal(state="alarm", said="stuck"), "quality": Signal(state="ok", said="")}
@@ -18,8 +19,8 @@ UNKNOWN = {"truth": Signal(state="unknown", said=""), "quality": Signal(state="u
 ALARM = {"quality": Signal(state="alarm", said="")}
 
 
-def day(here: Here, signals: dict[str, Signal]) -> Window:
-    """The next day's window with these signals, recorded."""
+def day(here: Here, signals: dict[str, Signal], *, late_s: float = 0.0) -> Window:
+    """The next day's window with these signals and truth so late, recorded."""
     before = last(here)
     number = round((before.end - BEGIN) / DAY_S) if before else 0
     start = BEGIN + number * DAY_S
@@ -28,8 +29,8 @@ def day(here: Here, signals: dict[str, Signal]) -> Window:
         version="1",
         start=start,
         end=start + DAY_S,
-        labels_from=start,
-        labels_to=start + DAY_S,
+        labels_from=start - late_s,
+        labels_to=start + DAY_S - late_s,
         sequence=number + 1,
         rows=10,
         labelled=10,
@@ -89,3 +90,16 @@ def test_every_is_counted_from_the_first_window_also_behind_many(here: Here, mon
     day(here, WELL)
     assert answer(rules, here).fire
     assert "one is due every 10d" in answer(rules, here).reasons[0]
+
+
+def test_late_truth_is_learnt_from_as_it_comes(here: Here) -> None:
+    """Truth that is weeks late is new when it lies behind what the last retrain knew, not behind the day on which that was asked for."""
+    rules = spec(k=1, n=1, cooldown="1d")
+
+    def late() -> Decision | None:
+        window = day(here, ALARM, late_s=5 * DAY_S)
+        return loop._act(rules, here, window, answer(rules, here))  # pyright: ignore[reportArgumentType]
+
+    assert late() is not None
+    end(here, asked(here)[0])
+    assert late() is not None

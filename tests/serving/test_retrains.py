@@ -24,7 +24,7 @@ PASSED = decision(3, "retrain", "7", of=2, state="passed", cpu_s=4)
 def test_one_without_an_end_has_no_state() -> None:
     """Whether it runs is not on record; it happened when the window that asked ended, or where that is not known, at its watermark."""
     (one,) = fold([ASKED], {1: 90.0})
-    assert (one.state, one.at, one.version) == (None, 90.0, "")
+    assert (one.state, one.at, one.version, one.known_until) == (None, 90.0, "", 60.0)
     assert [one.at for one in fold([ASKED], {})] == [60.0]
 
 
