@@ -22,6 +22,8 @@ _ANYWAY_S = 600  # a turn where nothing new came: silence is news too
 def loop_sensor(places: Places, jobs: Sequence[Any]) -> dg.SensorDefinition:
     """One sensor for all workloads; `jobs` are those that it may start. A workload whose loop is turned by a replay is left alone."""
 
+    startable = {job.name.removesuffix("_monitor") for job in jobs if job.name.endswith("_monitor")}  # a broken YAML has none
+
     @dg.sensor(
         name="loop",
         minimum_interval_seconds=_EVERY_S,
@@ -34,16 +36,29 @@ def loop_sensor(places: Places, jobs: Sequence[Any]) -> dg.SensorDefinition:
         requests, cursor = [], {}
         for name in names(places):
             cursor[name] = seen.get(name, {"newest": 0, "at": 0.0})
-            if lease.busy(places.home, loop.lock_name(name)):
+            if name not in startable or lease.busy(places.home, loop.lock_name(name)):
                 continue
-            requests += _retrains(context.instance, places, name)
-            due, cursor[name] = _due(places, name, cursor[name])
-            if due:
-                key = f"monitor:{name}:{cursor[name]['newest']}:{int(cursor[name]['at'])}"
-                requests.append(dg.RunRequest(run_key=key, job_name=f"{name}_monitor"))
+            try:
+                wanted, cursor[name] = _wanted(context.instance, places, name, cursor[name])
+            except Exception:  # one workload's trouble must not keep the others from being watched
+                context.log.exception("%s: its loop could not be turned this time", name)
+            else:
+                requests += wanted
         return dg.SensorResult(run_requests=requests, cursor=json.dumps(cursor))
 
     return turning
+
+
+def _wanted(
+    instance: dg.DagsterInstance, places: Places, workload: str, seen: dict[str, float]
+) -> tuple[list[dg.RunRequest], dict[str, float]]:
+    """The runs that one workload's loop asks for now, and how far it has been looked at."""
+    wanted = list(_retrains(instance, places, workload))
+    due, seen = _due(places, workload, seen)
+    if due:
+        key = f"monitor:{workload}:{seen['newest']}:{int(seen['at'])}"
+        wanted.append(dg.RunRequest(run_key=key, job_name=f"{workload}_monitor"))
+    return wanted, seen
 
 
 def _due(places: Places, workload: str, seen: dict[str, float]) -> tuple[bool, dict[str, float]]:

@@ -184,3 +184,10 @@ def another_turns_it(home: Path) -> Iterator[None]:
         process.stdout.readline()
         yield
         process.communicate("")
+
+
+def test_one_workloads_trouble_keeps_no_other_from_being_watched(turned: Loop) -> None:
+    """A request that cannot be read is told in the sensor's log and ends no tick."""
+    turned.ledger.record("retrain", "co2", "", {"state": "running"}, actor="loop", key="broken")
+    assert turned.evaluate() == []
+    assert json.loads(turned.cursor or "")["co2"] == {"newest": 0, "at": 0.0}
