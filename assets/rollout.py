@@ -7,6 +7,7 @@ changes nothing. Knows nothing of Dagster.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -106,9 +107,12 @@ def _nothing_to_try_on(spec: Spec, platform: Platform, release: Release) -> str:
         return "the rollout has no steps"
     if section.without_traffic == "expose":
         return ""
-    seen = evidence.answered_lately(Records.at(platform.places.home), spec.name, section.min_requests)
-    few = f"the champion answered {seen} of {section.min_requests} requests in the last 24 hours: there is no traffic to try it on"
-    return few if seen < section.min_requests else ""
+    enough = max(1, math.ceil(section.min_requests * spec.monitor.kept))  # what is kept of them stands for all
+    seen = evidence.answered_lately(Records.at(platform.places.home), spec.name, enough)
+    told = f"{seen} of {enough} kept" if enough < section.min_requests else f"{seen} of {enough}"
+    return (
+        f"the champion answered {told} requests in the last 24 hours: there is no traffic to try it on" if seen < enough else ""
+    )
 
 
 def _expose(spec: Spec, platform: Platform, release: Release, registered: Decision, verdict: str) -> str:
