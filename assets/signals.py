@@ -160,6 +160,8 @@ class Judge:
         measured = self._measured
         if measured is None or measured.reference is None or measured.thresholds is None:
             return Signal(state="unknown", said="drift is not watched: there was too little to calibrate on")
+        if len(rows) < self._spec.monitor.min_rows:
+            return Signal(state="unknown", said=f"{len(rows)} of {self._spec.monitor.min_rows} rows")
         page = self._platform.places.home / "monitor" / self._spec.name / "drift" / f"{iso(end).replace(':', '')}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         asked: dict[str, Any] = {"sample": self._spec.monitor.sample, "seed": SEED}
@@ -170,11 +172,11 @@ class Judge:
             one.name: {"scaled": one.scaled, "effect": one.effect, "drifted": one.drifted, "trending": one.trending}
             for one in found.features
         }
-        top = max((one.scaled or 0.0 for one in found.features if not one.trending), default=0.0)
+        judged = [one.scaled or 0.0 for one in found.features if not one.trending]
         return Signal(
-            state="alarm" if found.alarm else "ok",
-            said=found.said,
-            value=top,
+            state="alarm" if found.alarm else "ok" if judged else "unknown",
+            said=found.said if judged or found.alarm else "every column moves steadily by itself: drift says nothing here",
+            value=max(judged, default=None),
             limit=1.0,
             detail={"features": features, "worst": found.worst, "page": page.name if page.is_file() else None},
         )

@@ -53,7 +53,7 @@ def versions_text(found: list[dict[str, Any]]) -> str:
         if one["workload"] != seen:
             seen = one["workload"]
             lines.append(f"{seen}{'  (paused: nothing changes by itself)' if one['paused'] else ''}")
-        lines.append(f"  {one['version']:<5} {one['state']:<26} {one['since'][:19]:<20} {one['verdict'][:140]}")
+        lines.append(f"  {one['version']:<5} {one['state']:<26} {one['since'][:19]:<20} {one['verdict']}")
     return "\n".join(lines) or "no version is registered yet; aiprime run makes one"
 
 

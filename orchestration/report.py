@@ -96,7 +96,11 @@ def outcome_text(places: Places, outcome: Outcome) -> str:
     if "evaluation" in done:
         lines.append(f"  gate        {done['evaluation']['verdict']}")
     if "endpoint" in done:
-        lines.append(f"  serving     version {done['endpoint']['version']} at {done['endpoint']['endpoint']}")
+        serving, newest = done["endpoint"]["version"], done["endpoint"].get("newest version")
+        beside = (
+            "" if newest in {None, serving} else f" (the newest, {newest}: {done['endpoint'].get('rollout of the newest')})"
+        )
+        lines.append(f"  serving     version {serving} at {done['endpoint']['endpoint']}{beside}")
     return "\n".join(lines)
 
 

@@ -55,14 +55,17 @@ def replay(
     fault: Annotated[
         str | None, typer.Option(help="Plant a sensor fault: offset, drift or stuck, then :SIZE and @DATE where wanted.")
     ] = None,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Where what serves has seen these years: put an earlier version in its place, for good."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Play later years as live traffic, truth arriving late, and watch the loop keep the model honest."""
     from orchestration.replay import playing, screen
 
-    done = playing.replay(
-        options.places(), workload, start, end=end, speed=playing.pace(speed), fault=fault, told=screen.Screen().told
-    )
+    asked = {"end": end, "speed": playing.pace(speed), "fault": fault, "replace_champion": yes}
+    done = playing.replay(options.places(), workload, start, told=screen.Screen().told, **asked)
     options.show(as_json, playing.plain(done), lambda _: screen.summary(done))
 
 

@@ -71,23 +71,26 @@ def replay(
     end: str | None = None,
     speed: float | None = None,
     fault: str | None = None,
+    replace_champion: bool = False,
     told: Told,
 ) -> Played:
     """Play the workload's rows from `start` on. `speed` is event seconds per second (None: as fast as it goes).
 
-    UserError where the workload is no series, nothing lies after `start`, or another process turns its loop.
+    UserError where the workload is no series, nothing lies after `start`, another process turns its loop, or what serves knows of
+    what is to be played and `replace_champion` does not allow to put an earlier one in its place.
     """
     spec, platform = load(places, workload), Platform()
     begun = time.monotonic()
     with lease.within(places.home, loop.lock_name(workload), "replay"):
         played = scenario.load(spec, places, start, end, Fault.parse(fault) if fault else None)  # a slip changes nothing
         services.start(places, services.CORE)
-        played = played.known_from(_prepare(spec, platform, played.start, told))
+        played = played.known_from(_prepare(spec, platform, played.start, told, replace_champion=replace_champion))
         show = Show(told, instance.get(places), platform.ledger.newest())
         _mark(platform, spec, played, "started")
         try:
             done = _play(spec, platform, played, speed, show)
         finally:
+            _mend(places, spec, played)
             _mark(platform, spec, played, "ended")
     done.seconds = time.monotonic() - begun
     return done
@@ -178,7 +181,15 @@ def _retrain(spec: Spec, platform: Platform, asked: Decision, done: Played, show
     show.told("retrained", {"decision": ended, "outcome": outcome})
 
 
-def _prepare(spec: Spec, platform: Platform, begins: pd.Timestamp, told: Told) -> pd.Timestamp:
+def _mend(places: Places, spec: Spec, played: Scenario) -> None:
+    """After a planted fault: tell the true values of what the sensor reported wrongly, so that nothing ever learns from those."""
+    gateway = places.service("gateway")
+    if played.fault is not None and gateway is not None:
+        with Client(gateway) as client:
+            client.label(spec.name, played.mended())
+
+
+def _prepare(spec: Spec, platform: Platform, begins: pd.Timestamp, told: Told, *, replace_champion: bool) -> pd.Timestamp:
     """Have a champion that knows nothing of what will be played; returns how far its data go.
 
     Where it knows more (or there is none), a version is trained on what was known at the start, and put in its place with that reason.
@@ -194,6 +205,11 @@ def _prepare(spec: Spec, platform: Platform, begins: pd.Timestamp, told: Told) -
         if outcome.failed:
             raise UserError(f"{spec.name}: {outcome.failed}: {outcome.said}")
         return pd.Timestamp(spec.data.until, tz="UTC")
+    if known is not None and not replace_champion:
+        raise UserError(
+            f"{spec.name}: what serves knows data up to {known:%Y-%m-%d}, and a replay from {begins:%Y-%m-%d} would ask it what it has seen",
+            next_step=f"choose --from {known:%Y-%m-%d} or later, or --yes: a version of {begins:%Y-%m-%d} then takes its place for good",
+        )
     reason = f"a replay from {begins:%Y-%m-%d} starts here: its champion may know nothing later"
     told("prepare", {"reason": reason})
     if not (places.store(spec.name) / "dataset.parquet").is_file():
@@ -205,9 +221,7 @@ def _prepare(spec: Spec, platform: Platform, begins: pd.Timestamp, told: Told) -
     judged = [one for one in platform.ledger.history(spec.name, "registered") if one.payload.get("cutoff")]
     if not judged or pd.Timestamp(judged[-1].payload["cutoff"]["until"]) != begins:
         raise UserError(f"{spec.name}: {outcome.failed or 'no version was registered'}: {outcome.said}", where=reason)
-    if (
-        platform.ledger.release(spec.name).champion != judged[-1].version
-    ):  # also one that the gate refused: it is where one begins
+    if platform.ledger.release(spec.name).champion != judged[-1].version:  # also a refused one: a replay begins somewhere
         releasing.promote(places, spec.name, judged[-1].version, reason, override=True)
     return begins
 

@@ -33,6 +33,13 @@ class Scenario:
     end: pd.Timestamp
     fault: Fault | None = None
     fault_at: pd.Timestamp | None = None
+    right: pd.DataFrame | None = None  # with a fault: the truths as they would have been
+
+    def mended(self) -> list[dict[str, Any]]:
+        """The right values of what was told wrongly; nothing without a fault."""
+        if self.right is None or self.fault_at is None:
+            return []
+        return _told(self.right[(self.right["time"] >= self.fault_at) & (self.right["known"] < self.end)])
 
     def known_from(self, known_until: pd.Timestamp) -> Scenario:
         """The same for a champion whose training data end there: only the truths since are told."""
@@ -57,12 +64,7 @@ class Scenario:
     def labels(self, begin: pd.Timestamp, end: pd.Timestamp) -> list[dict[str, Any]]:
         """The truths that arrive in [begin, end)."""
         known = self.truths["known"]
-        rows = self.truths.iloc[known.searchsorted(begin) : known.searchsorted(end)]
-        return [
-            {"time": time.isoformat().replace("+00:00", "Z"), "value": value}
-            | ({"entity": entity} if entity is not None else {})
-            for entity, time, value in zip(rows["entity"], rows["time"], rows["value"], strict=True)
-        ]
+        return _told(self.truths.iloc[known.searchsorted(begin) : known.searchsorted(end)])
 
     def steps(self, length: pd.Timedelta) -> Iterator[tuple[pd.Timestamp, pd.Timestamp]]:
         """The replay in consecutive spans."""
@@ -104,15 +106,21 @@ def load(
     table = prepare.prepare(sources.read(data, places), data)
     last = table[data.time].max()
     ends = min(ends, last) if ends is not None else last
+    if ends <= begins <= last:
+        raise UserError(f"--to {end} is not after --from {start}", next_step="name a later end, or leave it out")
     if not table[data.time].min() < begins < ends:
         raise UserError(
             f"{spec.name} has rows from {table[data.time].min():%Y-%m-%d} to {last:%Y-%m-%d}",
             where=f"--from {start}",
             next_step="choose a date between, with enough before it to train on",
         )
-    fault_at = None
+    fault_at, right = None, None
     if fault is not None:
+        right = _truths(table, spec)
         fault_at = fault.at if fault.at is not None else begins + (ends - begins) / 3
+        if not begins <= fault_at < ends:
+            span = f"{begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
+            raise UserError(f"--fault: {fault_at:%Y-%m-%d} is not in the replay", next_step=f"name a date from {span}")
         table = plant(table, fault, target=data.target, time=data.time, entity=data.entity, start=fault_at)
     # Every row from the start on is played: none may lie between training and holdout, where a split leaves rows out.
     data = data.model_copy(update={"holdout": float((table[data.time] >= begins).mean()) + 1e-3})
@@ -126,7 +134,15 @@ def load(
         end=ends,
         fault=fault,
         fault_at=fault_at,
+        right=right,
     )
+
+
+def _told(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {"time": time.isoformat().replace("+00:00", "Z"), "value": value} | ({"entity": entity} if entity is not None else {})
+        for entity, time, value in zip(rows["entity"], rows["time"], rows["value"], strict=True)
+    ]
 
 
 def _truths(table: pd.DataFrame, spec: Spec) -> pd.DataFrame:

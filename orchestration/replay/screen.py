@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from orchestration.replay.playing import Played
 
 _BAR = 24
+LEGEND = (
+    "              error: of the window's truths; limit: what such a window of stable years seldom passes, from the version's own"
+    "\n              gate rows (fewer of them, a wider limit); an alarm is asked about when it lasts"
+)
 
 
 class Screen:
@@ -21,10 +25,14 @@ class Screen:
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
         self._colours = self._out.isatty()
+        self._explained = False
 
     def told(self, what: str, facts: dict[str, Any]) -> None:
         """One event of the replay."""
         line = getattr(self, f"_{what}")(facts)
+        if line and what == "window" and not self._explained:
+            self._explained = True
+            print(LEGEND, file=self._out)
         if line:
             print(line, file=self._out, flush=True)
 
@@ -48,19 +56,21 @@ class Screen:
         return self._in(line, "31" if window.alarms else "32")
 
     def _declined(self, facts: dict[str, Any]) -> str:
-        return f"              no retrain: {'; '.join(facts['decision'].payload['reasons'])[:150]}"
+        return _cut(f"              no retrain: {'; '.join(facts['decision'].payload['reasons'])}")
 
     def _called(self, facts: dict[str, Any]) -> str:
-        return self._in(f"              A PERSON IS CALLED: {facts['decision'].payload['said'][:150]}", "1;31")
+        return self._in(f"              A PERSON IS CALLED: {facts['decision'].payload['said']}", "1;31")
 
     def _retrain(self, facts: dict[str, Any]) -> str:
-        return self._in(f"              retrain: {facts['decision'].payload['reason'][:150]}", "1")
+        return self._in(f"              retrain: {facts['decision'].payload['reason']}", "1")
 
     def _retrained(self, facts: dict[str, Any]) -> str:
         ended: Decision = facts["decision"]
         outcome = facts["outcome"]
         said = outcome.said.splitlines()[0] if outcome.failed and outcome.said else ""
-        return self._in(f"              version {ended.version or '?'}: {ended.payload['state']} {said}", "1")
+        became = str(outcome.stages.get("endpoint", {}).get("rollout of the newest", ""))
+        more = f"; {said or became}" if said or became else ""
+        return self._in(f"              version {ended.version or '?'}: {ended.payload['state']} by the gate{more}", "1")
 
     def _exposed(self, facts: dict[str, Any]) -> str:
         one: Decision = facts["decision"]
@@ -70,14 +80,20 @@ class Screen:
 
     def _promoted(self, facts: dict[str, Any]) -> str:
         one: Decision = facts["decision"]
-        return self._in(f"              version {one.version} is the champion: {one.payload['reason'][:130]}", "1;32")
+        return self._in(f"              version {one.version} is the champion: {one.payload['reason']}", "1;32")
 
     def _rolled_back(self, facts: dict[str, Any]) -> str:
         one: Decision = facts["decision"]
-        return self._in(f"              version {one.version} was rolled back: {one.payload.get('reason', '')[:130]}", "1;31")
+        return self._in(f"              version {one.version} was rolled back: {one.payload.get('reason', '')}", "1;31")
 
     def _in(self, text: str, code: str) -> str:
+        text = _cut(text)
         return f"\033[{code}m{text}\033[0m" if self._colours else text
+
+
+def _cut(text: str, width: int = 200) -> str:
+    """At most a long line, cut between words; the ledger has all of it."""
+    return text if len(text) <= width else text[:width].rsplit(" ", 1)[0] + " …"
 
 
 def summary(played: Played) -> str:
@@ -90,5 +106,5 @@ def summary(played: Played) -> str:
         f"  retrains    {len(played.retrains)} ({ends})",
         f"  champions   {' -> '.join(played.champions)}",
     ]
-    lines += [f"  called      a person: {said[:140]}" for said in played.called]
+    lines += [f"  called      a person: {said}" for said in played.called]
     return "\n".join(lines)

@@ -55,6 +55,8 @@ class Checks:
         self._workload = workload
         self._classes = None if signature is None or signature.task != "classification" else signature.classes
         self._horizons = None if signature is None else signature.horizons
+        several = signature is not None and signature.entity in {one.name for one in signature.inputs}
+        self._entity = signature.entity if signature is not None and several else None  # that a moment must name
 
     def stated(self, row: Any) -> Stated:
         """The row, read; Wrong where it is not well formed."""
@@ -71,6 +73,8 @@ class Checks:
         if timed:
             if row.get("horizon") is not None:
                 raise Wrong("horizon without prediction_id", "leave it out: a time is the target's time")
+            if self._entity is not None and row.get("entity") is None:
+                raise Wrong(f"it names no {self._entity}", f"send its {self._entity} as `entity`: the workload has several")
             return Stated(value=value, moment=_moment(row["time"], row.get("entity")))
         if row.get("entity") is not None:
             raise Wrong("it names two things", "name a prediction_id, or a time and its entity")

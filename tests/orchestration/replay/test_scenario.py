@@ -16,6 +16,8 @@ from orchestration.replay import scenario
 from orchestration.replay.playing import pace
 from tests.conftest import ROOT
 
+SPAN = (pd.Timestamp("1991-01-01", tz="UTC"), pd.Timestamp("1996-01-01", tz="UTC"))
+
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
@@ -66,6 +68,24 @@ def test_a_fault_is_in_what_is_asked_and_in_what_is_told(spec: Spec, places: Pla
     asked = played.examples[played.examples[TIME] >= fault.at + pd.Timedelta(days=10)]
     assert late["value"].nunique() == 1
     assert set(asked["co2_lag0"]) == set(late["value"])
+
+
+def test_after_a_fault_the_right_values_can_be_told(spec: Spec, places: Places) -> None:
+    """What a planted fault told wrongly is told rightly at the end: nothing is learnt from a fault that was played."""
+    fault = Fault(kind="stuck", at=pd.Timestamp("1993-01-01", tz="UTC"))
+    right = {one["time"]: one["value"] for one in scenario.load(spec, places, "1991", "1995").labels(*SPAN)}
+    mended = scenario.load(spec, places, "1991", "1995", fault).mended()
+    assert len(mended) > 90
+    assert all(right[one["time"]] == one["value"] for one in mended)
+    assert scenario.load(spec, places, "1991", "1995").mended() == []
+
+
+@pytest.mark.parametrize(("end", "fault"), [("1990", None), ("1992", "1999-01-01"), ("1992", "1985-01-01")])
+def test_an_end_or_a_fault_outside_the_replay_is_said(spec: Spec, places: Places, end: str, fault: str | None) -> None:
+    """An end before the start, or a fault that would never come, is refused."""
+    planted = Fault(kind="stuck", at=pd.Timestamp(fault, tz="UTC")) if fault else None
+    with pytest.raises(UserError, match=r"--to|--fault"):
+        scenario.load(spec, places, "1991", end, planted)
 
 
 @pytest.mark.parametrize("start", ["1900", "2050", "soon"])

@@ -279,7 +279,7 @@ def test_the_guide_s_lines_work(gateway: Running, tmp_path: Path) -> None:
             check=True,
         )
     looked_up, *labelled = [json.loads(line) for line in found.stdout.splitlines() if line]
-    assert looked_up["answers"][0]["request"] == {"instances": [{}]}
+    assert looked_up["answers"][0]["request"] == {"instances": [{"station": "mauna-loa"}]}
     assert labelled == [counts(new=1), counts(new=1), counts(new=2), counts(new=2), counts(same=2)]
 
 
