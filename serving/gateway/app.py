@@ -82,6 +82,8 @@ class Gateway:
 
     def _answer(self, request: web.BaseRequest) -> Awaitable[web.Response]:
         path = request.rel_url.raw_path
+        if request.method == "POST" and (origin := request.headers.get("Origin")) is not None:
+            _refuse_foreign(origin, request.host)
         asked = _MODEL.fullmatch(path)
         call = CALLS.get((asked[1], asked[3])) if asked else None
         if asked and call:
@@ -159,6 +161,15 @@ async def serve(home: Path, port: int, records: Records, scribe: Scribe) -> None
 
 async def _at_once(response: web.Response) -> web.Response:
     return response
+
+
+def _refuse_foreign(origin: str, host: str) -> None:
+    """A page of another site that is open in somebody's browser may not write labels here, nor have predictions kept.
+
+    Browsers state the Origin of every POST (RFC 6454, section 7); other clients state none.
+    """
+    if origin.partition("://")[2] != host:
+        raise Refusal(403, "a page of another site may not post here")
 
 
 def _allow(request: web.BaseRequest, method: str) -> None:

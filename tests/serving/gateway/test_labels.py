@@ -260,6 +260,15 @@ def test_a_bad_label_says_what_is_wrong(of: Signature, row: Any, said: str) -> N
     assert wrong.value.next_step
 
 
+@pytest.mark.parametrize("path", ["/v1/labels", "/v1/models/w:predict", "/-/reload"])
+def test_a_page_of_another_site_cannot_post(gateway: Running, path: str) -> None:
+    """What a browser sends from elsewhere is refused before it is read: labels are learnt from."""
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
+        assert gateway.ask("POST", path, b"{}", headers={"Origin": origin}).status == 403
+    own = {"Origin": f"http://127.0.0.1:{gateway.port}", "Host": f"127.0.0.1:{gateway.port}"}
+    assert gateway.ask("POST", path, b"{}", headers=own).status != 403
+
+
 def test_the_guide_s_lines_work(gateway: Running, tmp_path: Path) -> None:
     """Every line of docs/guide/labels.md does what the guide says, against a gateway as it is."""
     text = (ROOT / "docs" / "guide" / "labels.md").read_text()
