@@ -1,5 +1,6 @@
 """The Dagster instance of this AIPRIME_HOME: its settings are written before anything opens it."""
 
+import fcntl
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,9 +44,25 @@ def prepare(places: Places) -> Path:
     return home
 
 
+def create(places: Places) -> None:
+    """Make Dagster's databases where there are none yet, one process at a time: several that begin at once leave one with two heads
+    in its version table, and it then never opens again."""
+    home = prepare(places)
+    mark = home / "created"
+    if mark.is_file():
+        return
+    with (home / "created.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not mark.is_file():
+            import dagster as dg
+
+            dg.DagsterInstance.get().dispose()
+            mark.touch()
+
+
 def get(places: Places) -> "dg.DagsterInstance":
     """The instance, opened."""
-    prepare(places)
+    create(places)
     import dagster as dg
 
     return dg.DagsterInstance.get()

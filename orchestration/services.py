@@ -39,6 +39,8 @@ def start(places: Places, names: Sequence[str] = ALL) -> dict[str, str]:
         if name not in running and name in PREFERRED:
             urls[name] = f"http://127.0.0.1:{free_port(_port(urls.get(name)) or _preferred(places, name))}"
     write_json(places.services, urls)
+    if set(names) - set(CORE) - running:
+        instance.create(places)  # before the three that would all make its databases at once
     if "code" in names:
         _write_workspace(places, urls["code"])
     for name in names:
