@@ -12,4 +12,6 @@ def ticks(most: float, wanted: int) -> list[float]:
     rough = most / max(wanted, 1)
     size = 10.0 ** math.floor(math.log10(rough)) or rough  # 0 where it underflows
     step = next((m * size for m in (1, 2, 2.5, 5) if m * size >= rough), 10 * size)
+    if not math.isfinite(step):  # past the largest number there is no rounder one
+        return [0.0]
     return [n * step for n in range(int(most / step) + 1)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.gateway.pages import bars, model, overview
@@ -274,6 +274,7 @@ def test_two_hundred_windows_are_drawn_fast(tmp_path: Path) -> None:
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.integers(1, 6))
+@example(1.0000000000000002e308, 1)
 def test_axes_take_any_number(most: float, wanted: int) -> None:
     """Ticks are few, rise from 0 and stay within the axis, whatever it ends at; figures are never NaN."""
     found = ticks(most, wanted)
