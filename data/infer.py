@@ -74,9 +74,11 @@ def infer(
     task = _task(columns[target], notes, named)
     if task == "classification":
         columns[target] = _classes(columns[target], pd.Series(raw[target]), notes)
-    if time is None and (entity is not None or horizons):
-        step = "name its time column too: --time COL"
-        raise UserError("an entity and horizons belong to a series", where=named, next_step=step)
+    if time is None and horizons:
+        raise UserError("horizons belong to a series", where=named, next_step="name its time column too: --time COL")
+    if time is None and entity is not None and (repeats := int(pd.Series(columns[entity].values).duplicated().sum())):
+        what = f"{repeats:,} rows repeat an {entity!r}, and no time column says which of them is newer"
+        raise UserError(what, where=named, next_step="name its time column too: --time COL, or leave --entity out")
     pace = _pace(columns, time, entity, target, named, task, must=bool(horizons)) if time is not None else None
     if pace is not None and not pace.step_seconds:
         notes.append(f"{time!r} has no regular step: the time is an input, and the newest rows are held out")

@@ -217,7 +217,11 @@ REFUSED: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "day or month": (frame(a=[1] * 6, y=range(6), t=["05/06/2024", "07/06/2024", "01/02/2024"] * 2), {"time": "t"}, "may mean"),
     "zones mixed": (frame(t=["2024-01-01T00:00Z", "2024-01-02 00:00"] * (N // 2)), {"time": "t"}, "with and without a time zone"),
     "missing times": (frame(t=["2024-01-01", ""] * (N // 2)), {"time": "t"}, "200 rows have no value in the time"),
-    "entity without time": (frame(), {"entity": "a"}, "belong to a series"),
+    "entity without time that repeats": (
+        frame(k=[f"k{i % 7}" for i in range(N)]),
+        {"entity": "k"},
+        "no time column says which",
+    ),
     "horizons without a step": (
         frame(t=pd.Timestamp("2024-01-01") + pd.to_timedelta(RNG.integers(0, 10**8, N), "s")), {"time": "t", "horizons": [1]},
         "no regular step",
@@ -347,3 +351,10 @@ def test_a_large_file_takes_seconds(tmp_path: Path):
     inferred = infer("big.csv", "y", root=tmp_path)
     assert time.monotonic() - began < 10
     assert inferred.data["ignore"] == ["id", "text", "hash"]
+
+
+def test_a_table_of_customers_needs_no_time(draft: Any) -> None:
+    """One row per entity and no time column: the entity names the row, and each keeps its own."""
+    found = draft(frame(customer=[f"K{i:04d}" for i in range(N)]), entity="customer")
+    assert found.data["entity"] == "customer"
+    assert found.task == "regression"
