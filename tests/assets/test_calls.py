@@ -7,37 +7,15 @@ import pytest
 from assets import alerts, loop, monitoring
 from assets.spec import Spec
 from assets.trigger import Answer
-from assets.windows import Signal, Window
+from assets.windows import Signal
 from serving.ledger import Decision
 from tests.assets.judged import Here
-from tests.assets.test_loop import BEGIN, DAY_S, asked, end, here, last, spec, turn
+from tests.assets.test_loop import ALARM, DAY_S, asked, closed, end, here, last, spec, turn
 
 __all__ = ["here"]
 SUSPECT = {"truth": Signal(state="alarm", said="stuck"), "quality": Signal(state="ok", said="")}
 WELL = {"truth": Signal(state="ok", said=""), "quality": Signal(state="ok", said="")}
 UNKNOWN = {"truth": Signal(state="unknown", said=""), "quality": Signal(state="unknown", said="")}
-ALARM = {"quality": Signal(state="alarm", said="")}
-
-
-def day(here: Here, signals: dict[str, Signal], *, late_s: float = 0.0) -> Window:
-    """The next day's window with these signals and truth so late, recorded."""
-    before = last(here)
-    number = round((before.end - BEGIN) / DAY_S) if before else 0
-    start = BEGIN + number * DAY_S
-    window = Window(
-        workload="hand",
-        version="1",
-        start=start,
-        end=start + DAY_S,
-        labels_from=start - late_s,
-        labels_to=start + DAY_S - late_s,
-        sequence=number + 1,
-        rows=10,
-        labelled=10,
-        signals=signals,
-    )
-    follows = before.seen if before else monitoring.epoch_of(here.ledger, "hand").decision
-    return monitoring._record(here, window, follows)  # pyright: ignore[reportArgumentType]
 
 
 def answer(rules: Spec, here: Here) -> Answer:
@@ -45,7 +23,7 @@ def answer(rules: Spec, here: Here) -> Answer:
 
 
 def decided(here: Here, signals: dict[str, Signal]) -> None:
-    window = day(here, signals)
+    window = closed(here, last(here), signals)
     rules = spec(k=1, n=1)
     loop._act(rules, here, window, answer(rules, here))  # pyright: ignore[reportArgumentType]
 
@@ -72,7 +50,9 @@ def test_a_retrain_that_cannot_be_asked_for_is_told_and_ends_nothing(
 ) -> None:
     """The dataset is gone: each window is judged and declined on record, and a person is called once."""
     (here.places.store("hand") / "dataset.parquet").unlink()
-    monkeypatch.setattr(monitoring, "look", lambda *_, clock=None: day(here, ALARM) if last(here) is None else None)
+    monkeypatch.setattr(
+        monitoring, "look", lambda *_, clock=None: closed(here, last(here), ALARM) if last(here) is None else None
+    )
     assert turn(spec(k=1, n=1), here).retrain is None
     decided(here, ALARM)
     kinds = [one.kind for one in here.ledger.history("hand")]
@@ -85,9 +65,9 @@ def test_every_is_counted_from_the_first_window_also_behind_many(here: Here, mon
     monkeypatch.setattr(loop, "_BACK", 3)
     rules = spec(every="10d", on=["drift"])
     for _ in range(9):
-        day(here, WELL)
+        closed(here, last(here), WELL)
         assert not answer(rules, here).fire
-    day(here, WELL)
+    closed(here, last(here), WELL)
     assert answer(rules, here).fire
     assert "one is due every 10d" in answer(rules, here).reasons[0]
 
@@ -97,7 +77,7 @@ def test_late_truth_is_learnt_from_as_it_comes(here: Here) -> None:
     rules = spec(k=1, n=1, cooldown="1d")
 
     def late() -> Decision | None:
-        window = day(here, ALARM, late_s=5 * DAY_S)
+        window = closed(here, last(here), ALARM, late_s=5 * DAY_S)
         return loop._act(rules, here, window, answer(rules, here))  # pyright: ignore[reportArgumentType]
 
     assert late() is not None

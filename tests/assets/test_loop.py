@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,11 @@ def last(here: Here) -> Window | None:
     return monitoring._last(here.ledger, "hand", monitoring.epoch_of(here.ledger, "hand"))
 
 
-def closed(here: Here, before: Window | None = None) -> Window:
-    """The day after a window, recorded as a look records it: once, for the record that it follows."""
+ALARM = {"quality": Signal(state="alarm", said="")}
+
+
+def closed(here: Here, before: Window | None = None, signals: Mapping[str, Signal] = ALARM, *, late_s: float = 0.0) -> Window:
+    """The day after a window, with truth so late, recorded as a look records it: once, for the record that it follows."""
     number = round((before.end - BEGIN) / DAY_S) if before else 0
     start = BEGIN + number * DAY_S
     window = Window(
@@ -59,12 +62,12 @@ def closed(here: Here, before: Window | None = None) -> Window:
         version="1",
         start=start,
         end=start + DAY_S,
-        labels_from=start,
-        labels_to=start + DAY_S,
+        labels_from=start - late_s,
+        labels_to=start + DAY_S - late_s,
         sequence=number + 1,
         rows=10,
         labelled=10,
-        signals={"quality": Signal(state="alarm", said="")},
+        signals=signals,
     )
     follows = before.seen if before else monitoring.epoch_of(here.ledger, "hand").decision
     return monitoring._record(here, window, follows)  # pyright: ignore[reportArgumentType]
