@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets import inputs
 from assets.spec import Spec
+from data.files import finite
 from data.places import Places
 from serving.release import Release
 from serving.rollout import Traffic
@@ -54,11 +55,11 @@ class Evidence:
     def plain(self) -> dict[str, Any]:
         """For a record: what is not a number is None."""
         figures = {
-            name: {"requests": one.requests, "errors": one.errors, "p99_ms": _finite(one.p99_ms)}
+            name: {"requests": one.requests, "errors": one.errors, "p99_ms": finite(one.p99_ms)}
             for name, one in (("champion", self.champion), ("challenger", self.challenger))
         }
         losses = None if self.losses is None else self.losses.row()
-        return {**figures, "losses": losses, "agreement": None if self.agreement is None else _finite(self.agreement)}
+        return {**figures, "losses": losses, "agreement": None if self.agreement is None else finite(self.agreement)}
 
 
 def gather(spec: Spec, places: Places, records: Records, release: Release) -> Evidence:
@@ -167,7 +168,3 @@ def _apart(candidate: list[float], reference: list[float], *, confidence: float,
         confidence=confidence,
         **named,
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -6,7 +6,6 @@ truths that became known since the window before are the labelled part. Windows 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt
 
 from assets.trigger import Seen
+from data.files import finite
 from data.section import DataSection, Duration, FeaturesSection, Section, seconds
 from serving.ledger import Decision
 
@@ -92,15 +92,6 @@ class Window:
             suspect=truth.said if truth and truth.state == "alarm" else "",
             learnable=since_last_retrain,
         )
-
-
-def finite(value: Any) -> Any:
-    """The value with None in the place of what is no number, for a record: JSON has no NaN."""
-    if isinstance(value, Mapping):
-        return {name: finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(decision: Decision) -> Window:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +57,12 @@ def tree_digest(folder: Path) -> str:
             raise ValueError(f"{path} is a symbolic link; a model's folder holds only plain files")
         digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
     return digest.hexdigest()
+
+
+def finite(value: Any) -> Any:
+    """The value with None in the place of what is no number, for a record: JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

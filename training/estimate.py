@@ -17,6 +17,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from data.files import finite
 from data.schema import Task
 from training.metrics import Classes, Numbers, central_80
 
@@ -40,7 +41,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; None for what is not a number."""
-        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in asdict(self).items()}
+        return finite(asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)

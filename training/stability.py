@@ -11,6 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from data.files import finite
 from training.bootstrap import block_length
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Limit:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; None for what is not a number."""
-        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in asdict(self).items()}
+        return finite(asdict(self))
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Limit:
