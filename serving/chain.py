@@ -33,6 +33,10 @@ Kind = Literal[
     "called",  # a person
     "erased",
     "replay",
+    "cleared",  # a version may be released: the statement that a server asks for is signed from this record
+    "forgotten",  # an entity, everywhere
+    "restored",
+    "migrated",
 ]
 GENESIS = "0" * 64  # what the first decision names as the one before
 
