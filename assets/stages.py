@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.spec import Spec, load
 from data.errors import UserError
+from data.failpoints import failpoint
 from data.files import write_json
 from data.places import Places
 from data.schema import SPLIT
@@ -98,6 +99,7 @@ def model(spec: Spec, places: Places) -> None:
     from training import pictures
     from training.fit import fit
 
+    failpoint("before-train")
     store = places.store(spec.name)
     table, schema = read_features(places, spec.name)
     rows = table[table[SPLIT] == TRAIN]

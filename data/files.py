@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data.failpoints import failpoint
+
 _BLOCK = 1 << 20
 
 
@@ -24,6 +26,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(beside).chmod(0o644)
+        failpoint("before-rename", path.name)
         Path(beside).replace(path)
     except BaseException:
         Path(beside).unlink(missing_ok=True)
@@ -33,6 +36,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+    failpoint("after-rename", path.name)
 
 
 def write_json(path: Path, value: Any) -> None:

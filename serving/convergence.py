@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from data.errors import UserError
+from data.failpoints import failpoint
 from serving import manifests, routes, switch
 from serving.fleet import Fleet
 from serving.gateway.online import Names
@@ -98,6 +99,7 @@ class Convergence:
         if before != route:
             if not routes.point(self._home, route, newest):
                 return [f"{route.workload}: a newer decision is being followed"]
+            failpoint("after-point")
             if before is None or _served(before) != _served(route):
                 done += [f"{route.workload}: now served by {_served(route) or 'nothing'}"] if route.url or before else []
         wanted = {route.server, route.challenger.server if route.challenger else None}
@@ -106,6 +108,7 @@ class Convergence:
             switch.announce(self._home)
         for other in others:
             switch.drain(self._home, other)
+            failpoint("during-drain")
             self._fleet.stop(other.name)
             done.append(f"{route.workload}: ended {other.name}")
         return done

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.failpoints import failpoint
 from serving import manifests, routes, servers, switch
 from serving.convergence import Convergence
 from serving.fleet import READY_S, Fleet
@@ -198,6 +199,7 @@ class LocalTarget:
                     self._convergence.converge(workload)
                 raise
             log.info("%s: version %s was %s", workload, decision.version, decision.kind)
+            failpoint("after-decision", decision.kind)
             done = self._convergence.converge(workload)
             route = routes.read(self.home).get(workload)
             if route is None or route.fence < decision.sequence:

@@ -21,6 +21,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO  # noqa: TID2
 from lightning.pytorch.callbacks import Checkpoint  # noqa: TID253
 
 from data.errors import UserError
+from data.failpoints import failpoint
 from data.files import write_atomically
 
 log = logging.getLogger("aiprime.training")
@@ -144,6 +145,7 @@ class Watch(Checkpoint):
             self.best = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
         if self.progress is not None:
             self.progress(row)
+        failpoint("during-training", str(row["epoch"]))
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history, "best": self.best, "best_epoch": self.best_epoch, "best_loss": self.best_loss}

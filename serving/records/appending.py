@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from data.failpoints import failpoint
 from serving.records import label as labels_
 from serving.records.label import Label, Labelled
 from serving.records.packing import Packer, dictionary_for
@@ -92,6 +93,8 @@ class Appender:
                 self._one(self._say.end, (*sealed.end, "predictions"))
             self._many(self._say.prediction, sealed.records)
             self._many(self._say.payload, sealed.payloads)
+            failpoint("before-commit")
+        failpoint("after-commit")
         self.ends = locked | {"predictions": sealed.end}
 
     def _sealed(self, predictions: Sequence[Prediction], end: tuple[int, bytes]) -> _Sealed:
@@ -137,6 +140,8 @@ class Appender:
                 self._many(self._say.label, records)
                 self._many(self._say.truth, truths)
                 self._one(self._say.end, (sequence, previous, "labels"))
+                failpoint("before-label-commit")
+        failpoint("after-label-commit")
         self.ends = ends | {"labels": (sequence, previous)}
         return Labelled(new=new, same=len(labels) - new - corrected, corrected=corrected)
 
