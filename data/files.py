@@ -53,14 +53,26 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def tree_digest(folder: Path) -> str:
-    """One digest of a folder's files: names and contents, in order; symbolic links are refused (ValueError)."""
-    digest = hashlib.sha256()
+def hashes(folder: Path) -> dict[str, str]:
+    """The digest of each file of a folder by its path below it, in order; only plain files may be in it (ValueError)."""
+    found = {}
     for path in sorted(p for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()):
         if path.is_symlink():
             raise ValueError(f"{path} is a symbolic link; a model's folder holds only plain files")
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
-    return digest.hexdigest()
+        if not path.is_file():
+            raise ValueError(f"{path} is no plain file; a model's folder holds only such")
+        found[path.relative_to(folder).as_posix()] = sha256(path)
+    return found
+
+
+def digest_of(found: Mapping[str, str]) -> str:
+    """One digest of what `hashes` found: names and contents, in its order."""
+    return hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in found.items()).encode()).hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    """One digest of a folder's files: names and contents, in order; errors as `hashes`."""
+    return digest_of(hashes(folder))
 
 
 def finite(value: Any) -> Any:
