@@ -7,6 +7,7 @@ sensor, a replay) starts it. Knows no Dagster.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,11 +18,13 @@ from assets.spec import Spec
 from assets.trigger import Answer, Attempt, State, decide
 from assets.windows import Window, length_s, read
 from data.errors import UserError
+from data.failpoints import failpoint
 from serving import retrains
 from serving.ledger import Decision, Ledger
 
 log = logging.getLogger("aiprime.loop")
-_STARTING_S = 300  # between the request of a retrain and the lease of its run
+_STARTING_S = 300  # between the request of a retrain and the lease of its run, or its place in the queue
+_LEAST_S = 3600.0  # of a window in the rules: one that counts rows can pass in seconds, and two of them are the cooldown
 _MOST = 1000  # windows of one turn: a backlog is worked off in several
 _BACK = 200  # windows that a decision looks back on: it must not take longer with each year
 
@@ -41,20 +44,43 @@ class Turn:
     answer: Answer | None = None
 
 
-def turn(spec: Spec, platform: Platform, *, clock: float | None = None) -> Turn:
-    """One turn; `clock` is a replay's event time. Safe to call at any time and from several processes: each record is made once."""
+def unseen(_: Decision) -> bool:
+    """Whether a request's run waits or runs, for who sees no queue: its age and the lease must tell."""
+    return False
+
+
+def turn(spec: Spec, platform: Platform, *, clock: float | None = None, waits: Callable[[Decision], bool] = unseen) -> Turn:
+    """One turn; `clock` is a replay's event time. Safe to call at any time and from several processes: each record is made once.
+
+    `waits` says whether the run of a `retrain` record is queued or under way, for who can see the queue.
+    """
     said = _rollout(spec, platform)
     windows: list[Window] = []
     asked: Decision | None = None
     answer: Answer | None = None
     if (left := _unanswered(spec, platform.ledger)) is not None:
-        answer = _answer(spec, platform.ledger, platform)
+        answer = _answer(spec, platform.ledger, platform, waits)
         asked = _act(spec, platform, left, answer)
-    while asked is None and len(windows) < _MOST and (window := monitoring.look(spec, platform, clock=clock)) is not None:
+    while asked is None and len(windows) < _MOST and (window := _look(spec, platform, clock)) is not None:
         windows.append(window)
-        answer = _answer(spec, platform.ledger, platform)
+        answer = _answer(spec, platform.ledger, platform, waits)
         asked = _act(spec, platform, window, answer)
     return Turn(windows=tuple(windows), rollout=said, retrain=asked, answer=answer)
+
+
+def _look(spec: Spec, platform: Platform, clock: float | None) -> Window | None:
+    """The next window; where judging it breaks, a person is called, once for that window, and the error goes on."""
+    try:
+        return monitoring.look(spec, platform, clock=clock)
+    except Exception as error:
+        ledger, said = platform.ledger, f"no window can be judged: {type(error).__name__}: {error}"
+        before = ledger.latest(spec.name, 1, ("window",))
+        key = f"called:{spec.name}:unjudged:{before[0].sequence if before else 0}"
+        payload = {"window": before[0].sequence if before else 0, "reasons": [said], "said": said}
+        newest = ledger.newest()
+        if ledger.record("called", spec.name, "", payload, actor="loop", key=key).sequence > newest:
+            alerts.call(platform.places, spec.name, said)
+        raise
 
 
 def _unanswered(spec: Spec, ledger: Ledger) -> Window | None:
@@ -84,9 +110,9 @@ def asked_for(spec: Spec, ledger: Ledger) -> list[retrains.Retrain]:
     return retrains.fold([*records, *unfit], ends)
 
 
-def attempt(spec: Spec, platform: Platform, one: retrains.Retrain) -> Attempt:
-    """A retrain as the trigger's rule sees it."""
-    state: State = one.state or _running(spec, platform, one.asked)
+def attempt(spec: Spec, platform: Platform, one: retrains.Retrain, waits: Callable[[Decision], bool] = unseen) -> Attempt:
+    """A retrain as the trigger's rule sees it; `waits` as in `turn`."""
+    state: State = one.state or ("running" if waits(one.asked) else _running(spec, platform, one.asked))
     return Attempt(at=one.at, state=state, cpu_s=one.cpu_s, by_person=one.by_person, sequence=one.asked.sequence)
 
 
@@ -96,7 +122,7 @@ def _running(spec: Spec, platform: Platform, asked: Decision) -> State:
     return "running" if age_s < _STARTING_S or lease.busy(platform.places.home, spec.name) else "failed"
 
 
-def _answer(spec: Spec, ledger: Ledger, platform: Platform) -> Answer:
+def _answer(spec: Spec, ledger: Ledger, platform: Platform, waits: Callable[[Decision], bool] = unseen) -> Answer:
     epoch = monitoring.epoch_of(ledger, spec.name).decision
     looked_back = max(_BACK, spec.retrain.n)
     windows = [read(one) for one in ledger.latest(spec.name, looked_back, ("window",)) if one.sequence > epoch]
@@ -110,9 +136,9 @@ def _answer(spec: Spec, ledger: Ledger, platform: Platform) -> Answer:
     return decide(
         spec.retrain,
         [one.as_seen(since_last_retrain=one.labels_to > learnt and one.labels_to > one.labels_from) for one in windows],
-        [attempt(spec, platform, one) for one in tried],
+        [attempt(spec, platform, one, waits) for one in tried],
         champion=champion.version if champion else None,
-        window_s=span if span is not None else latest.end - latest.start,
+        window_s=span if span is not None else max(latest.end - latest.start, _LEAST_S),
         challenger=ledger.release(spec.name).challenger,
     )
 
@@ -140,6 +166,7 @@ def _act(spec: Spec, platform: Platform, window: Window, answer: Answer) -> Deci
     # Two who decide at once, on whichever windows, knew of the same last retrain: one record between them.
     follows = answer.follows or monitoring.epoch_of(ledger, spec.name).decision
     asked = retraining.record(ledger, spec, tags, by_person=False, actor="loop", follows=follows)
+    failpoint("after-retrain-asked")
     log.info("%s: retrain asked for: %s", spec.name, reason)
     return asked
 

@@ -15,6 +15,7 @@ from assets import evidence, inputs, yardstick
 from assets.signals import SEED, TICK, Judge, Labels
 from assets.spec import Spec
 from assets.windows import Signal, Window, completed, due, iso, length_rows, length_s, read
+from data.failpoints import failpoint
 from data.section import seconds
 from serving.records import Records
 from training.signature import Signature
@@ -73,6 +74,7 @@ def look(spec: Spec, platform: Platform, *, clock: float | None = None) -> Windo
         sampled=judge.sampled,
         seed=SEED,
         rules=spec.retrain.model_dump(mode="json"),
+        told=labels.told,
     )
     return _record(platform, window, before.seen if before else epoch.decision)
 
@@ -149,20 +151,32 @@ def _counted(rows: pd.DataFrame, count: int, before: Window | None) -> Span | No
 
 
 def _labels(records: Records, spec: Spec, before: Window | None, end: float, after: int, clock: float | None) -> Labels:
+    """What became known since the window before: by target time, and what was told late of times that it had judged already."""
+    import pyarrow as pa
+
     delay = seconds(spec.data.label_delay)
     since = before.labels_to if before else 0.0
+    seen = before.told if before else None
+    told = records.told(spec.name, after=seen or 0)
     known = records.watermark(spec.name, since=math.floor(since)).time
     until = since if known is None else max(since, min(float(known), math.inf if clock is None else clock - delay))
     asked = {"roles": ("champion",), "after": after, "since": math.floor(since) + TICK}
-    table = records.outcomes(spec.name, until=math.floor(until) + TICK, labelled=True, **asked)
+    tables = [records.outcomes(spec.name, until=math.floor(until) + TICK, told=(0, told.sequence), **asked)]
+    # A window's record of before there was `told` says not what it had read: nothing is late of it.
+    if seen is not None and told.earliest is not None and told.earliest < asked["since"]:
+        late = asked | {"since": told.earliest, "until": asked["since"], "told": (seen, told.sequence)}
+        tables.append(records.outcomes(spec.name, **late))
     waiting = records.unlabelled(spec.name, until=math.floor(end - delay), **asked) if end - delay > since else 0
-    return Labels(since, until, table.to_pandas(), waiting)
+    return Labels(since, until, pa.concat_tables(tables).to_pandas(), waiting, told.sequence)
 
 
 def _record(platform: Platform, window: Window, follows: int) -> Window:
     """The window's record; once for the record that it follows, so that two who look at once leave one."""
     key = f"window:{window.workload}:{follows}:{window.version}"
-    return read(platform.ledger.record("window", window.workload, window.version, window.payload(), actor="monitor", key=key))
+    failpoint("before-window")
+    kept = platform.ledger.record("window", window.workload, window.version, window.payload(), actor="monitor", key=key)
+    failpoint("after-window")
+    return read(kept)
 
 
 def _silent(spec: Spec, platform: Platform, version: str, before: Window | None) -> Window | None:
@@ -186,5 +200,6 @@ def _silent(spec: Spec, platform: Platform, version: str, before: Window | None)
         labelled=0,
         signals={"volume": Signal(state="no data", said=said, value=0.0)},
         rules=spec.retrain.model_dump(mode="json"),
+        told=before.told,
     )
     return _record(platform, window, before.seen)

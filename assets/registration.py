@@ -9,11 +9,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets import gate, stage_asset, yardstick
+from assets import cost, gate, stage_asset, yardstick
 from assets.platform import Platform
 from assets.provenance import tags
 from assets.spec import Spec
 from assets.stages import read_features
+from data.failpoints import failpoint
 from data.files import tree_digest, write_atomically
 from data.places import Places
 from data.schema import SPLIT
@@ -41,6 +42,7 @@ def asset(spec: Spec, places: Places) -> dg.AssetsDefinition:
     )
     def registered_model(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
         decision = stage_asset.act(context, spec, places, lambda: register(spec, platform, gate.judge(spec, platform)))
+        cost.make(places, spec.name, stage_asset.first_try(context), decision.version)
         told = decision.payload
         return dg.MaterializeResult(
             data_version=dg.DataVersion(told["model_digest"]),
@@ -70,10 +72,12 @@ def register(spec: Spec, platform: Platform, judged: gate.Judged) -> Decision:
         if (known.payload["model_digest"], known.payload["serve"]) == (judged.model_digest, serve):
             _place(spec, places, known.version, judged.model_digest)  # gc may have taken its files
             return known if known.payload["passed"] == judged.passed else _judged_again(spec, platform, known, judged)
+    failpoint("after-train")
     tracking = platform.tracking()
     found = tracking.registered(spec.name, judged.model_digest)
     taken = {known.version for known in earlier}
     version = found if found and found.version not in taken else _log(spec, places, tracking, judged)
+    failpoint("after-mlflow")
     _place(spec, places, version.version, judged.model_digest)
     payload = {
         "model_digest": judged.model_digest,
@@ -84,6 +88,7 @@ def register(spec: Spec, platform: Platform, judged: gate.Judged) -> Decision:
         **tags(places, spec.name),
     }
     decision = ledger.record("registered", spec.name, version.version, payload, key=f"registered:{spec.name}:{version.version}")
+    failpoint("after-register")
     log.info("%s: registered version %s", spec.name, version.version)
     return decision
 

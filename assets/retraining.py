@@ -16,7 +16,6 @@ from assets.spec import Spec
 from data import cutoff as cutoffs
 from data.cutoff import Cutoff, Window
 from data.errors import UserError
-from data.files import tree_digest
 from data.places import Places
 from data.section import seconds
 from training.promote import next_frozen
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aiprime.retraining")
 TAG = "aiprime/cutoff"
+ASKED = "aiprime/retrain_asked"  # a run's tag: the sequence number of the record that it answers
 
 
 def request(
@@ -130,9 +130,9 @@ def ended(
 
     Once for each request, however often it is asked for. `counted_as`: the run's first try, where it was tried again.
     """
-    digest = "" if failed else tree_digest(places.store(asked.workload) / "model")
+    version = None if failed else cost.made(places, asked.workload, counted_as or run_id)
     registered = ledger.history(asked.workload, "registered")
-    made = next((one for one in reversed(registered) if one.payload["model_digest"] == digest), None)
+    made = next((one for one in reversed(registered) if one.version == version), None)
     state = "failed" if failed else "passed" if made and made.payload["passed"] else "refused"
     payload = {
         "of": asked.sequence,
@@ -141,8 +141,7 @@ def ended(
         "run_id": run_id,
         "cpu_s": cost.cpu_seconds(places, asked.workload, counted_as or run_id),
     }
-    version = made.version if made else ""
-    return ledger.record("retrain", asked.workload, version, payload, key=f"retrain:{asked.sequence}:ended")
+    return ledger.record("retrain", asked.workload, version or "", payload, key=f"retrain:{asked.sequence}:ended")
 
 
 def apply(spec: Spec, places: Places, run_id: str, tags: Mapping[str, str]) -> Cutoff | None:

@@ -32,12 +32,14 @@ _TRUTHS = 20_000  # steps that are looked back through for a broken sensor
 
 @dataclass(frozen=True)
 class Labels:
-    """The outcomes that became known: truth in (since, until], of every version; `unknown` were due and are not."""
+    """The outcomes that became known: truth in (since, until] and what was told late of before, of every version; `unknown` were due
+    and are not."""
 
     since: float
     until: float
     rows: pd.DataFrame
     unknown: int
+    told: int  # the last label that was read
 
 
 class Judge:

@@ -37,7 +37,7 @@ class RetrainSection(Section):
     k: PositiveInt = 2  # of the last n windows
     n: PositiveInt = 3
     every: Duration | None = None  # so long after the last one the next is asked for, alarm or not; none: only alarms ask
-    cooldown: Duration | None = None  # auto: two windows
+    cooldown: Duration | None = None  # auto: two windows; of windows that count rows two hours at the least
     budget_cpu_s: NonNegativeFloat = 3600  # in any 30 days
     breaker: PositiveInt = 3  # failed candidates in a row
     holdout: float = Field(

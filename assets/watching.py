@@ -4,11 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets import loop, stage_asset
+from assets import loop, retraining, stage_asset
 from assets.platform import Platform
 from assets.spec import Spec
 from assets.windows import Window, iso
 from data.places import Places
+from serving.ledger import Decision
 from serving.records import Records
 
 
@@ -52,13 +53,19 @@ def monitoring(spec: Spec, places: Places) -> dg.AssetsDefinition:
         description="Drift, estimated and measured quality, window by window; what it leads to is in the ledger.",
     )
     def monitoring(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-        turned = loop.turn(spec, platform)
+        turned = loop.turn(spec, platform, waits=lambda asked: _waits(context.instance, asked))
         shown: dict[str, Any] = {"windows closed": len(turned.windows), "rollout": turned.rollout}
         if turned.answer is not None:
             shown["retrain"] = ("asked for: " if turned.answer.fire else "no: ") + "; ".join(turned.answer.reasons)
         return dg.MaterializeResult(metadata=shown | (look(turned.windows[-1], platform.places) if turned.windows else {}))
 
     return monitoring
+
+
+def _waits(instance: dg.DagsterInstance, asked: Decision) -> bool:
+    """Whether the run of a retrain's request is queued or under way."""
+    runs = instance.get_runs(dg.RunsFilter(tags={retraining.ASKED: str(asked.sequence)}), limit=1)
+    return bool(runs) and (not runs[0].is_finished or runs[0].is_complete_and_waiting_to_retry)
 
 
 def look(window: Window, places: Places) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class Window:
     sampled: int = 0  # rows that drift was computed on, drawn with `seed`
     seed: int = 0
     rules: Mapping[str, Any] = field(default_factory=dict)  # of `retrain`, as they were: for who shows it
+    told: int | None = None  # the last label that was read: what is told later of (.., labels_to] is judged in a later window
 
     @property
     def alarms(self) -> tuple[str, ...]:

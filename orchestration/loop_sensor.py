@@ -14,7 +14,6 @@ from data.places import Places
 from serving.ledger import Decision, Ledger
 from serving.records import Records
 
-ASKED = "aiprime/retrain_asked"  # the sequence number of the record that a run answers
 _EVERY_S = 30
 _ANYWAY_S = 600  # a turn where nothing new came: silence is news too
 
@@ -81,7 +80,7 @@ def _retrains(instance: dg.DagsterInstance, places: Places, workload: str) -> It
     for asked in (one for one in records if "of" not in one.payload and one.sequence not in ended):
         if asked.actor != "loop":
             continue  # whoever else asked runs it, and records its end
-        runs = instance.get_runs(dg.RunsFilter(tags={ASKED: str(asked.sequence)}), limit=1)
+        runs = instance.get_runs(dg.RunsFilter(tags={retraining.ASKED: str(asked.sequence)}), limit=1)
         if not runs:
             yield _request(workload, asked)
         elif runs[0].is_finished and not runs[0].is_complete_and_waiting_to_retry:
@@ -92,7 +91,7 @@ def _retrains(instance: dg.DagsterInstance, places: Places, workload: str) -> It
 
 def _request(workload: str, asked: Decision) -> dg.RunRequest:
     try:
-        tags = {**retraining.tags_of(asked), ASKED: str(asked.sequence)}
+        tags = {**retraining.tags_of(asked), retraining.ASKED: str(asked.sequence)}
     except KeyError as error:
         raise UserError(f"the retrain record {asked.sequence} of {workload} names no cutoff") from error
     return dg.RunRequest(run_key=f"retrain:{workload}:{asked.sequence}", job_name=f"{workload}_retrain", tags=tags)

@@ -202,6 +202,7 @@ def tables() -> tuple[sa.Table, sa.Table]:
         *text,
         sa.Column("key", sa.Text, nullable=False, unique=True),
         sa.Index("decisions_of_a_workload", "workload", "sequence"),
+        sa.Index("decisions_of_a_kind", "workload", "kind", "sequence"),
     )
     head = sa.Table(
         "head",

@@ -49,14 +49,21 @@ def opened(url: str | Path, create: Callable[[sa.Engine], None], beside: Mapping
 
 @contextmanager
 def explained(url: str | Path, what: str) -> Iterator[None]:
-    """The database's own refusals (locked, full, unreadable), said to a person; `what` is what cannot be used."""
-    from sqlalchemy.exc import OperationalError
+    """The database's own refusals (locked, full, unreadable, damaged), said to a person; `what` is what cannot be used.
+
+    What the database says of a statement of ours (a broken constraint, a wrong name) is our mistake and goes on as it is.
+    """
+    from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
 
     try:
         yield
-    except OperationalError as error:
+    except (DatabaseError, InterfaceError) as error:
+        if type(error) not in {DatabaseError, InterfaceError, InternalError, OperationalError}:
+            raise
         where = str(url) if isinstance(url, Path) else url.rpartition("@")[2]  # never a password
         step = f"free space on the disk, or end the process that holds {what}; nothing was recorded, so run it again"
+        if type(error) is DatabaseError:  # SQLite: no database, or its pages do not fit together
+            step = "restore it from a backup (aiprime restore); nothing was recorded"
         raise UserError(f"{what} cannot be used: {error.orig}", where=where, next_step=step) from error
 
 

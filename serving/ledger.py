@@ -179,7 +179,9 @@ class Ledger:
         try:
             with self._reading() as chain:
                 return chain.first_broken((end["sequence"], end["hash"]))
-        except (DatabaseError, ValueError) as error:
+        except (UserError, DatabaseError, ValueError) as error:
+            if isinstance(error, UserError) and type(error.__cause__) is not DatabaseError:
+                raise  # locked, or out of reach: nothing is known
             return Broken(0, f"the ledger cannot be read: {error}")
 
     def _once(self, key: str) -> Decision | None:
@@ -221,5 +223,7 @@ def _create(engine: sa.Engine) -> None:
     decisions, head = tables()
     with engine.begin() as connection:
         decisions.metadata.create_all(connection)
+        for index in decisions.indexes:  # a ledger of before there was one gets it now
+            index.create(connection, checkfirst=True)
         if connection.execute(head.select()).one_or_none() is None:
             connection.execute(head.insert().values(id=1, sequence=0, hash=GENESIS))

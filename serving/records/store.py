@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from data.errors import UserError
 from data.files import write_json
 from serving.chain import Broken
 from serving.database import explained, opened
@@ -130,13 +131,15 @@ class Records:
         versions: Collection[str] | None = None,
         labelled: bool | None = None,
         after: int = 0,
+        told: tuple[int, int] | None = None,
     ) -> pa.Table:
         """One row per predicted quantity that was absorbed, with its newest truth (null: not known); by target time, [since, until).
 
         Columns: sequence, id (16 bytes), row, horizon (null: none), entity, time and target_time (seconds since 1970), version, role, at; then
         prediction, low, high (the 0.1 and 0.9 quantiles), truth, or for classes label, confidence, truth, p_true.
+        With `told` only those whose truth is a label of the sequence numbers (told[0], told[1]]; see `told`.
         """
-        window = Window(since=since, until=until, roles=roles, versions=versions, labelled=labelled, after=after)
+        window = Window(since=since, until=until, roles=roles, versions=versions, labelled=labelled, after=after, told=told)
         self._settle(workload)
         with self._reading() as connection:
             return outcomes.table(connection, workload, window)
@@ -153,6 +156,12 @@ class Records:
         self._settle(workload)
         with self._reading() as connection:
             return outcomes.watermark(connection, workload, since)
+
+    def told(self, workload: str, *, after: int) -> truths.Told:
+        """How far outcomes were joined with labels, and how far back those behind sequence number `after` reach."""
+        self._settle(workload)
+        with self._reading() as connection:
+            return truths.told(connection, workload, after)
 
     def truths(self, workload: str, *, until: int | None = None) -> pa.Table:
         """The labels by time, joined to a prediction or not, of times before `until`: entity, time, number, name; the newest wins."""
@@ -198,7 +207,9 @@ class Records:
 
         try:
             return first_broken(self._reading, self._noted_ends())
-        except (DatabaseError, ValueError) as error:
+        except (UserError, DatabaseError, ValueError) as error:
+            if isinstance(error, UserError) and type(error.__cause__) is not DatabaseError:
+                raise  # locked, or out of reach: nothing is known
             return Broken(0, f"the records cannot be read: {error}")
 
     def close(self) -> None:

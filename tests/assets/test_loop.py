@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from assets import lease, loop, monitoring
 from assets.spec import Spec
 from assets.windows import Signal, Window
 from data.places import Places
+from serving import retrains
 from serving.ledger import Decision
 from tests.assets.judged import Here
 
@@ -235,3 +237,27 @@ def test_an_earlier_epochs_window_is_not_decided_on(here: Here, monkeypatch: pyt
     closed(here)
     assert turn(rules, here).retrain is not None
     assert len(asked(here)) == 2
+
+
+def test_a_run_that_waits_in_the_queue_has_not_failed(here: Here) -> None:
+    """An old request whose run is queued is in progress for the rules; one that nobody knows of died on the way."""
+    made = here.ledger.record("retrain", "hand", "", {"state": "running", "cutoff": {}}, actor="loop")
+    old = replace(made, at="2000-01-01T00:00:00+00:00")
+    one = retrains.Retrain(asked=old, at=0.0, state=None)
+    assert loop.attempt(spec(), here, one, lambda _: True).state == "running"  # pyright: ignore[reportArgumentType]
+    assert loop.attempt(spec(), here, one).state == "failed"  # pyright: ignore[reportArgumentType]
+
+
+def test_a_window_that_cannot_be_judged_calls_a_person_once(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own mistake in judging is told to a person the first time, and never swallowed."""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("no rows")
+
+    monkeypatch.setattr(monitoring, "look", broken)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            turn(spec(), here)
+    assert [one.payload["said"] for one in here.ledger.history("hand", "called")] == [
+        "no window can be judged: ZeroDivisionError: no rows"
+    ]

@@ -20,7 +20,6 @@ from assets.stages import up_to_date
 from data import cutoff, versions
 from data.cutoff import Cutoff
 from data.errors import UserError
-from data.files import tree_digest
 from data.places import Places
 from serving.ledger import Ledger
 from serving.records import Label, Records, by_time
@@ -206,11 +205,11 @@ def test_a_retrain_is_on_record_from_its_request_to_its_end(here: Here, failed: 
     begun = retraining.record(here.ledger, spec(), tags, by_person=True, actor="ann")
     assert (begun.kind, begun.actor, begun.payload["reason"]) == ("retrain", "ann", "it aged")
     assert begun.payload["cutoff"] == json.loads(tags[retraining.TAG])
-    model = here.places.store("co2") / "model"
-    model.mkdir(parents=True)
-    (model / "model.json").write_text("{}")
-    here.ledger.record("registered", "co2", "3", {"model_digest": tree_digest(model), "passed": passed})
+    here.ledger.record("registered", "co2", "3", {"model_digest": "f00", "passed": passed})
+    here.ledger.record("registered", "co2", "4", {"model_digest": "ba4", "passed": not passed})  # of another run, since
     cost.begin(here.places, "co2", "run")
+    if not failed:
+        cost.make(here.places, "co2", "run", "3")
     ends = [retraining.ended(here.ledger, begun, here.places, "run", failed=failed) for _ in range(2)]
     assert ends[0] == ends[1]
     told = ends[0].payload

@@ -12,7 +12,8 @@ import pytest
 
 from assets import loop, retraining
 from data.places import Places
-from orchestration.loop_sensor import ASKED, loop_sensor
+from assets.retraining import ASKED
+from orchestration.loop_sensor import loop_sensor
 from serving.ledger import Decision, Ledger
 from serving.records import Records
 from tests.serving.records.samples import prediction
