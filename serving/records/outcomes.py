@@ -23,7 +23,8 @@ _BATCH = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Which outcomes: target times in [since, until), roles and versions (None: all), with a truth or without, behind a sequence."""
+    """Which outcomes: target times in [since, until), roles and versions (None: all), with a truth or without, behind a sequence,
+    with a truth of the labels (told[0], told[1]]."""
 
     since: int | None = None
     until: int | None = None
@@ -31,6 +32,7 @@ class Window:
     versions: Collection[str] | None = None
     labelled: bool | None = None
     after: int = 0
+    told: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,8 @@ def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[*tuple[An
         chosen = chosen.where(predictions.c.role.in_([ROLES.index(role) for role in window.roles]))
     if window.versions is not None:
         chosen = chosen.where(predictions.c.version.in_(list(window.versions)))
+    if window.told is not None:
+        chosen = chosen.where(of.c.truth > window.told[0], of.c.truth <= window.told[1])
     if window.labelled is not None:
         chosen = chosen.where(of.c.truth.is_not(None) if window.labelled else of.c.truth.is_(None))
     return chosen

@@ -1,14 +1,44 @@
-"""What was told to be true of a time and an entity, whether a prediction was ever made of it or not: a series that grows."""
+"""What was told to be true: as a series by time and entity, whether a prediction was made of it or not; and how far back new labels reach."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serving.records.tables import tables
+from serving.records.tables import tables, unindexed
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import sqlalchemy as sa
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Labels behind a sequence number."""
+
+    sequence: int  # the last label that outcomes were joined with
+    earliest: int | None  # the first target time that one of them is about, seconds since 1970; None: there are none
+
+
+def told(connection: sa.Connection, workload: str, after: int) -> Told:
+    """How far outcomes were joined with labels, and how far back in target time the labels behind sequence number `after` reach.
+
+    Reads the new labels alone, so that it takes no longer with each year.
+    """
+    import sqlalchemy as sa
+
+    of, cursors, outcomes, predictions = tables().truths.c, tables().cursors.c, tables().outcomes.c, tables().predictions.c
+    joined = connection.execute(sa.select(cursors.labels).where(cursors.workload == workload)).scalar_one_or_none() or 0
+    new = (of.sequence > after, of.sequence <= joined, unindexed(of.workload) == workload)
+    by_time = sa.select(sa.func.min(of.target_time)).where(*new)
+    by_id = (
+        sa.select(sa.func.min(outcomes.target_time))
+        .join_from(tables().truths, tables().predictions, predictions.id == of.id)
+        .join(tables().outcomes, outcomes.sequence == predictions.sequence)
+        .where(*new)
+    )
+    times = [connection.execute(one).scalar_one() for one in (by_time, by_id)]
+    return Told(sequence=int(joined), earliest=min((int(one) for one in times if one is not None), default=None))
 
 
 def series(connection: sa.Connection, workload: str, until: int | None) -> pa.Table:
