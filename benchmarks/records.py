@@ -11,6 +11,7 @@ import os
 import random
 import resource
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from training.signature import Input, Output, Signature
 STEP = 864  # seconds: 1,000 entities make 100,000 predictions a day
 ENTITIES = 1000
 DAY = 86_400
+SAMPLE = 2000  # of a window's requests, for drift
 GROUP, SMALL = 512, 32  # the gateway's largest commit, and one of an ordinary load
 LOOKUPS = 2000
 BEGIN = 1_700_006_400
@@ -159,6 +161,39 @@ def join(home: Path, n: int) -> dict[str, float]:
     return {"labels": len(labels), "label": labelled - started, "join": ended - labelled, "rows": day.num_rows}
 
 
+def watch(home: Path, n: int) -> dict[str, float]:
+    """A monitor pass over the last whole day: its answered rows counted, a bounded sample of its requests read again, and drift judged."""
+    import pandas as pd
+
+    from assets import inputs
+    from assets.spec import Spec
+    from data import drift
+    from data.schema import Column
+
+    columns = [Column(name=name, kind="number") for name in INPUTS]
+    chance = np.random.default_rng(0)
+    known = drift.reference(pd.DataFrame({name: chance.normal(350, 10, 5000) for name in INPUTS}), columns)
+    limits = drift.calibrate(
+        pd.DataFrame({name: chance.normal(350, 10, 8000) for name in INPUTS}),
+        columns,
+        window=SAMPLE,
+        false_alarms=0.01,
+        rounds=20,
+        sample=SAMPLE,
+    )
+    data = {"source": "x.csv", "target": "y", "columns": {"y": "number"}}
+    spec = Spec.model_validate({"name": "bench", "family": "tabular", "task": "regression", "data": data})
+    records, until = Records.at(home), BEGIN + n // ENTITIES * STEP
+    newest = records.newest("bench")
+    after = max(0, newest - (until - max(BEGIN, until - DAY)) // STEP * ENTITIES)
+    started = time.perf_counter()
+    answered = records.outcomes("bench", since=None, until=None, roles=["champion"], after=after).num_rows
+    span = {"after": after, "sequence": newest, "start": float(BEGIN), "end": float(until + STEP)}
+    rows = inputs.sample(records, spec, SIGNATURE, **span, most=SAMPLE, seed=0)
+    drift.compare(rows, known, limits, sample=SAMPLE, seed=0)
+    return {"wall": time.perf_counter() - started, "rows": len(rows), "answered": answered}
+
+
 def verify(home: Path, n: int) -> dict[str, float]:
     """Both chains, with all contents."""
     started = time.perf_counter()
@@ -179,6 +214,7 @@ def apart(part: Callable[[Path, int], dict[str, float]], home: Path, n: int) -> 
     process.start()
     found = queue.get()
     process.join()
+    print(f"{part.__name__}: {found}", file=sys.stderr, flush=True)  # it takes more than an hour: each part as it ends
     return found
 
 
@@ -201,7 +237,7 @@ def table(home: Path, n: int) -> None:
     one = next(predictions(0, 1))
     plain = len(one.request) + len(one.answer)
     filled, read = apart(fill, home, n), apart(read_in, home, n)
-    found, joined, verified = apart(look_up, home, n), apart(join, home, n), apart(verify, home, n)
+    found, joined, watched, verified = (apart(part, home, n) for part in (look_up, join, watch, verify))
     rows = [
         (
             f"appended in groups of {GROUP}, durably",
@@ -215,7 +251,12 @@ def table(home: Path, n: int) -> None:
         ("lookup of one id, p50 · p99", f"{found['p50']:.2f} ms · {found['p99']:.2f} ms", "5 ms"),
         (f"a day of labels kept ({joined['labels']:,})", f"{joined['label']:.1f} s", "-"),
         (f"joined, and {joined['rows']:,} outcomes read", f"{joined['join']:.1f} s", "60 s together"),
-        ("peak memory of both", f"{joined['peak_mb']:.0f} MB", "1,024 MB"),
+        (
+            f"a monitor pass: {watched['answered']:,} outcomes counted, drift of {watched['rows']:,} of the requests",
+            f"{watched['wall']:.1f} s, peak {watched['peak_mb']:.0f} MB",
+            "60 s and 1,024 MB in all",
+        ),
+        ("peak memory of labels and join", f"{joined['peak_mb']:.0f} MB", "1,024 MB"),
         ("verified", f"{n / verified['wall']:,.0f} predictions/s, peak {verified['peak_mb']:.0f} MB", "-"),
     ]
     print(f"\n{n:,} predictions, {os.cpu_count()} cores:\n\n| what | measured | limit |\n|---|---|---|")
