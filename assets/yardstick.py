@@ -18,7 +18,7 @@ from assets.windows import length_rows, length_s
 from data.errors import UserError
 from data.files import write_json
 from data.places import Places
-from data.schema import SPLIT, TIME, Column, TableSchema
+from data.schema import PREDICTION, SPLIT, TIME, Column, TableSchema
 from training.promote import metric_of
 from training.signature import Signature
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from data.drift import Reference, Thresholds
 
 log = logging.getLogger("aiprime.monitoring")
-PREDICTION = "__prediction"
 _TRUTHS = 20_000  # of the newest rows of the series, for what a sensor usually does
 _HISTORY = 20_000  # rows that thresholds are calibrated on
 _ROUNDS = 100

@@ -16,7 +16,18 @@ SPLIT = "__split"  # "train" | "holdout"
 TIME = "__time"  # datetime64[us, UTC]: what was known when (absent where the workload has no time)
 TARGET = "__target"  # the truth; forecasting: __target_h4, __target_h52, one column per horizon
 
+PREDICTION = "__prediction"  # what a model answered, where it is watched like a column: __prediction_h4 for a horizon
+
 _TEXT = re.compile(r"(number|integer|boolean|category|time|image)(?:\[(\d+(?:,\d+)*)\])?(\??)")
+_ANSWERED = re.compile(rf"{PREDICTION}(?:_h(\d+))?")
+
+
+def spoken(name: str) -> str:
+    """A column's name as a person is told it: `the prediction 4 steps ahead` for `__prediction_h4`, else as it is."""
+    found = _ANSWERED.fullmatch(name)
+    if found is None:
+        return name
+    return f"the prediction {found[1]} steps ahead" if found[1] else "the prediction"
 
 
 class Column(BaseModel):

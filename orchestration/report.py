@@ -101,6 +101,8 @@ def outcome_text(places: Places, outcome: Outcome) -> str:
             "" if newest in {None, serving} else f" (the newest, {newest}: {done['endpoint'].get('rollout of the newest')})"
         )
         lines.append(f"  serving     version {serving} at {done['endpoint']['endpoint']}{beside}")
+        if asked := curl(places, outcome.workload):
+            lines.append(f"  ask         {asked}")
     return "\n".join(lines)
 
 

@@ -65,7 +65,7 @@ def _traffic(model: Facts) -> str:
 def _retrains(model: Facts) -> str:
     found = model["retrains"]
     budget = f" of {found['budget_cpu_s']:,.0f}" if found["budget_cpu_s"] is not None else ""
-    return f"{found['count']} in 30 days, {found['used_cpu_s']:,.0f}{budget} CPU seconds"
+    return f"{found['count']} in 30 days of its data, {found['used_cpu_s']:,.0f}{budget} CPU seconds"
 
 
 def _last(model: Facts) -> str:

@@ -20,6 +20,7 @@ from data.drift.replay import SAMPLE
 from data.drift.statistics import handed, jensenshannon, share_moved, wasserstein
 from data.drift.thresholds import Limit, Thresholds
 from data.drift.verdict import Drift, Feature, Finding, conclude
+from data.schema import spoken
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +74,8 @@ def compare(
         _evidently(able, columns, known, thresholds, widened, html) if evidently or html else (_own(able, columns, known), {})
     )
     findings += [
-        Finding(kind="not compared", column=name, said=f"{name}: Evidently refused it: {why}") for name, why in refused.items()
+        Finding(kind="not compared", column=name, said=f"{spoken(name)}: Evidently refused it: {why}")
+        for name, why in refused.items()
     ]
     features = tuple(
         _feature(
@@ -133,23 +135,23 @@ def _finding(
     """What is red about a column before any distance."""
     name = trait.column
     if name not in current.columns:
-        return Finding(kind="missing column", column=name, said=f"{name}: the column is not in the window")
+        return Finding(kind="missing column", column=name, said=f"{spoken(name)}: the column is not in the window")
     if limit is None:
-        return Finding(kind="not compared", column=name, said=f"{name}: no threshold was calibrated for it")
+        return Finding(kind="not compared", column=name, said=f"{spoken(name)}: no threshold was calibrated for it")
     if trait.missing >= 1:
         return None
     if shares.missing >= 1:
-        return Finding(kind="all missing", column=name, said=f"{name}: every one of {len(current)} values is missing")
+        return Finding(kind="all missing", column=name, said=f"{spoken(name)}: every one of {len(current)} values is missing")
     allowed = limit.unseen * max(1.0, thresholds.window / len(current))
     if shares.unseen > allowed:
         new = ", ".join(repr(level) for level in shares.new)
         return Finding(
             kind="new category",
             column=name,
-            said=f"{name}: {100 * shares.unseen:.3g} % of the rows are of classes never seen: {new}",
+            said=f"{spoken(name)}: {100 * shares.unseen:.3g} % of the rows are of classes never seen: {new}",
         )
     if _count(drawn, trait) < _LEAST:
-        return Finding(kind="too few values", column=name, said=f"{name}: fewer than {_LEAST} values to compare")
+        return Finding(kind="too few values", column=name, said=f"{spoken(name)}: fewer than {_LEAST} values to compare")
     return None
 
 
@@ -186,7 +188,7 @@ def _feature(
         scaled=_plain(statistic / threshold) if statistic is not None and threshold else None,
         usual=None if limit is None else _plain(limit.usual),
         effect=_plain(effect),
-        said=f"{trait.name}: {words}",
+        said=f"{spoken(trait.name)}: {words}",
         missing=_plain(shares.missing),
         missing_reference=float(f"{trait.missing:.6g}"),
         missing_threshold=_plain(missing_threshold),

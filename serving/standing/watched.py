@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data.schema import spoken
 from serving.ledger import Decision
 from serving.retrains import fold
 from serving.standing.sentences import told
@@ -38,7 +39,7 @@ def features(decision: Decision) -> tuple[Feature, ...]:
     """The columns of a window's record, those that moved most first and the trending ones last; empty where none were compared."""
     found = [
         Feature(
-            name=str(name),
+            name=spoken(str(name)),
             scaled=_number(one.get("scaled")),
             effect=_number(one.get("effect")),
             drifted=bool(one.get("drifted")),

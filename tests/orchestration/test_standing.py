@@ -27,7 +27,7 @@ def test_a_block_says_what_the_page_says(tmp_path: Path) -> None:
         ("volume", "ok"),
         ("traffic", "version 3 as champion: 60 requests, 0 errors"),
         ("truth", "known up to 2000-10-07T00:00:00Z"),
-        ("retrains", "0 in 30 days, 0 of 600 CPU seconds"),
+        ("retrains", "0 in 30 days of its data, 0 of 600 CPU seconds"),
         ("last", ""),
     ]
     for name, said in expected:

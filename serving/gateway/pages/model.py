@@ -42,7 +42,7 @@ def _facts(one: Standing) -> str:
         ("Champion", f"version {esc(one.champion)}" if one.champion else "none", f"{since}{previous}"),
         ("Challenger", *_challenger(one)),
         ("Error", *_error(one)),
-        ("Retrains, 30 days", *_retrains(one)),
+        ("Retrains, 30 days of its data", *_retrains(one)),
         ("Truth known up to", moment(one.known_until), _labelled(one)),
         ("Requests", whole(one.requests), _latency(one)),
     ]
