@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.expectations import ColumnExpected, Expected, QualitySection, RowsExpected, expected
 from data.files import write_atomically
+from data.quality_pages import stand_alone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,6 +246,7 @@ def write_docs(report: QualityReport, folder: Path) -> Path:
     key = ValidationResultIdentifier(ExpectationSuiteIdentifier("expectations"), run_id=run, batch_identifier="dataset")
     context.validation_results_store.add(key=key, value=result)
     context.build_data_docs()
+    stand_alone(folder / "docs")
     return folder / "docs" / "index.html"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,14 @@ def test_the_vendor_is_imported_only_when_data_is_checked():
 
     code = "import data.quality, sys; assert not {'great_expectations', 'pandas'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_data_docs_ask_no_other_host(tmp_path: Path):
+    """Every page stands alone: no style, script or picture of another host, and what passed and failed is marked without a font."""
+    write_docs(check(table(), DATA, section(y={"min": 2})), tmp_path)
+    pages = {page: page.read_text() for page in (tmp_path / "docs").rglob("*.html")}
+    assert len(pages) >= 3
+    for page, text in pages.items():
+        asked = re.findall(r"""(?:src|href)=["']?https?://[^"'\s>]+""", re.sub(r"<a\b[^>]*>", "", text))
+        assert asked == [], page
+        assert 'id="aiprime"' in text
