@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from assets.cards.section import CardSection
 from assets.schedule import ScheduleSection
 from assets.trigger import RetrainSection
 from assets.windows import MonitorSection
@@ -44,6 +45,7 @@ class Spec(Section):
     monitor: MonitorSection = Field(default_factory=MonitorSection)
     retrain: RetrainSection = Field(default_factory=RetrainSection)
     schedule: ScheduleSection = Field(default_factory=ScheduleSection)
+    card: CardSection = Field(default_factory=CardSection)
 
     @model_validator(mode="after")
     def _coherent(self) -> Spec:

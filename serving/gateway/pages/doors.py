@@ -1,4 +1,5 @@
-"""`GET /` and `GET /models/NAME` for a browser, `GET /models/NAME` as JSON for a client, and Evidently's pages at `/drift/NAME/FILE`.
+"""`GET /` and `GET /models/NAME` for a browser, `GET /models/NAME` as JSON for a client, a version's card at
+`/models/NAME/versions/VERSION` (for a client its bill of materials), and Evidently's pages at `/drift/NAME/FILE`.
 
 Everything is read and drawn in a thread: the way of a prediction is not held up. Writes nothing.
 """
@@ -11,18 +12,19 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 import orjson
 from aiohttp import web
 
 from data.errors import UserError
-from serving.gateway.pages import model, overview
+from serving.cards import Card, bom_file
+from serving.gateway.pages import card, model, overview
 from serving.gateway.pages.markup import HEADERS
 from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
-from serving.ledger import Ledger
+from serving.ledger import Kind, Ledger
 from serving.standing import Standing, briefly, known, plain, read
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _ASKED = ("GET", "HEAD")
 _MODEL = re.compile(r"/models/([^/]+)/?")
+_VERSION = re.compile(r"/models/([a-z][a-z0-9_]{0,40})/versions/([0-9]{1,10})/?")
 _DRIFT = re.compile(r"/drift/([a-z][a-z0-9_]*)/([A-Za-z0-9][A-Za-z0-9._-]*\.html)")
 # Evidently's page is one file with its scripts, styles, font and pictures inside. It runs as nobody's: it can ask no host for anything,
 # this gateway included, for the names of columns are other people's text.
@@ -41,6 +44,10 @@ _ALONE = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+
+
+_DECIDED: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind not in {"window", "replay"})
+_KEPT = 2_000  # decisions of a workload that a version's page looks through
 
 
 class Pages:
@@ -60,6 +67,8 @@ class Pages:
             raise Refusal(405, f"{request.method} is not offered at {path[:200]}; use GET", allow="GET")
         if asked := _MODEL.fullmatch(path):
             return self._model(request, unquote(asked[1]))
+        if asked := _VERSION.fullmatch(path):
+            return self._version(request, asked[1], asked[2])
         if path.startswith("/drift/"):
             return self._drift(unquote(path))
         return None
@@ -94,6 +103,17 @@ class Pages:
 
         return _html(await self._read(drawn))
 
+    async def _version(self, request: web.BaseRequest, workload: str, version: str) -> web.Response:
+        try:
+            if not _browser(request):
+                body = await self._read(bom_file(self._home, workload, version).read_bytes)
+                return web.Response(body=body, content_type="application/vnd.cyclonedx+json")
+            return _html(await self._read(lambda: version_page(self._home, self._ledger, workload, version)))
+        except OSError as error:
+            raise Refusal(
+                404, f"no card of {workload} {version}; aiprime run {workload} makes it where it is missing"
+            ) from error
+
     async def _drift(self, path: str) -> web.Response:
         asked = _DRIFT.fullmatch(path)
         if asked is None:
@@ -121,6 +141,14 @@ def moved(standing: Standing, home: Path) -> Standing:
     if was.hostname not in {"127.0.0.1", "localhost"}:  # a server that somebody else runs
         return standing
     return replace(standing, run_url=f"{now.rstrip('/')}{was.path or '/'}#{was.fragment}")
+
+
+def version_page(home: Path, ledger: Ledger, workload: str, version: str) -> str:
+    """The card with what was decided since; FileNotFoundError where there is none."""
+    found, release = Card.read(bom_file(home, workload, version)), ledger.release(workload)
+    places = {release.previous: "previous", release.challenger: "challenger", release.champion: "champion"}
+    decided = [one for one in ledger.latest(workload, _KEPT, _DECIDED) if one.version == version]
+    return card.page(found, decided, state=places.get(version, ""))
 
 
 def drift_page(home: Path, workload: str, name: str) -> bytes:

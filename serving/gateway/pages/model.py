@@ -5,7 +5,19 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from serving.gateway.pages import bars
-from serving.gateway.pages.markup import badge, clock, esc, figure, frame, milliseconds, model_path, moment, table, whole
+from serving.gateway.pages.markup import (
+    badge,
+    clock,
+    esc,
+    figure,
+    frame,
+    milliseconds,
+    model_path,
+    moment,
+    table,
+    version_path,
+    whole,
+)
 from serving.gateway.pages.overview import answered, judged, named
 from serving.gateway.pages.timeline import timeline
 from serving.standing import Look, Said, Standing
@@ -39,7 +51,7 @@ def _facts(one: Standing) -> str:
     since = f"since {clock(one.since)}" if one.since else ""
     previous = f"; a rollback leads to version {esc(one.previous)}" if one.previous else ""
     cells = [
-        ("Champion", f"version {esc(one.champion)}" if one.champion else "none", f"{since}{previous}"),
+        ("Champion", _version(one, one.champion) if one.champion else "none", f"{since}{previous}"),
         ("Challenger", *_challenger(one)),
         ("Error", *_error(one)),
         ("Retrains, 30 days of its data", *_retrains(one)),
@@ -52,13 +64,18 @@ def _facts(one: Standing) -> str:
     return f'<dl class="facts">{shown}</dl>'
 
 
+def _version(one: Standing, version: str) -> str:
+    """The version's name, leading to its card."""
+    return f'<a href="{esc(version_path(one.workload, version))}">version {esc(version)}</a>'
+
+
 def _challenger(one: Standing) -> tuple[str, str]:
     held = f"held: {esc(', '.join(one.held))}" if one.held else ""
     if one.challenger is None:
         return "none", held or "no rollout is under way"
     given = "shadow: a copy of each request" if one.shadow else f"{one.share:.0%} of the requests"
     line = bars.filled(1.0 if one.shadow else one.share, f"the challenger's share: {given}", other=True)
-    return f"version {esc(one.challenger)}", f"step {one.step}, {given}{', approved' if one.approved else ''}{line}{held}"
+    return _version(one, one.challenger), f"step {one.step}, {given}{', approved' if one.approved else ''}{line}{held}"
 
 
 def _error(one: Standing) -> tuple[str, str]:
