@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from assets import cost, gate, stage_asset, yardstick
+from assets.cards import making as cards
 from assets.platform import Platform
 from assets.provenance import tags
 from assets.spec import Spec
@@ -71,6 +72,7 @@ def register(spec: Spec, platform: Platform, judged: gate.Judged) -> Decision:
     for known in reversed(earlier):
         if (known.payload["model_digest"], known.payload["serve"]) == (judged.model_digest, serve):
             _place(spec, places, known.version, judged.model_digest)  # gc may have taken its files
+            cards.make(spec, platform, known.version, known.payload)
             return known if known.payload["passed"] == judged.passed else _judged_again(spec, platform, known, judged)
     failpoint("after-train")
     tracking = platform.tracking()
@@ -87,6 +89,7 @@ def register(spec: Spec, platform: Platform, judged: gate.Judged) -> Decision:
         "url": version.url,
         **tags(places, spec.name),
     }
+    payload["card"] = cards.make(spec, platform, version.version, payload)
     decision = ledger.record("registered", spec.name, version.version, payload, key=f"registered:{spec.name}:{version.version}")
     failpoint("after-register")
     log.info("%s: registered version %s", spec.name, version.version)
