@@ -60,7 +60,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--body_limit", type=int, default=64 << 20, metavar="BYTES", help="a larger request is a 413 (default: 64 MB)"
     )
-    parser.add_argument("--idle_seconds", type=float, default=10.0, help="for headers or a body that stop coming (default: 10)")
+    parser.add_argument(
+        "--idle_seconds", type=float, default=6.0, help="for headers, for a body, for an answer to be read (default: 6)"
+    )
+    parser.add_argument("--max_connections", type=int, default=1000, help="requests on one more are a 503 (default: 1000)")
+    parser.add_argument(
+        "--max_waiting", type=int, help="requests that may wait for the model: more are a 429 (default: by its measured time)"
+    )
+    parser.add_argument("--timeout_seconds", type=float, default=60.0, help="a longer prediction is a 504 (default: 60)")
     parser.add_argument(
         "--leaving_seconds", type=float, default=0.3, help="after SIGTERM: not ready, but still answering (default: 0.3)"
     )
@@ -86,6 +93,8 @@ def _serve(options: argparse.Namespace) -> None:
     sys.modules["pyarrow"] = None  # pyright: ignore[reportArgumentType]
     gc.disable()  # importing makes no garbage, only a quarter of a million objects
     from serving.inference.model import OnnxModel
+    from serving.inference.turns import Turns
+    from serving.limits import Limits
     from serving.runtime import Server, Settings
 
     settings = Settings(
@@ -93,11 +102,12 @@ def _serve(options: argparse.Namespace) -> None:
         grpc_port=options.grpc_port,
         bind=bind,
         body_limit=options.body_limit,
-        idle_seconds=options.idle_seconds,
+        limits=Limits(seconds=options.idle_seconds, connections=options.max_connections),
         leaving_seconds=options.leaving_seconds,
         stock_routes=options.stock_routes,
     )
-    server = Server(OnnxModel(options.model_name, session, options.version), settings)
+    turns = Turns(len(os.sched_getaffinity(0)), waiting=options.max_waiting, deadline_s=options.timeout_seconds)
+    server = Server(OnnxModel(options.model_name, session, options.version, turns), settings)
     gc.freeze()  # which no later collection has to walk through while requests wait
     gc.enable()
     server.serve()

@@ -26,12 +26,15 @@ from kserve.protocol.rest.server import RESTServer  # noqa: TID253
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from serving.inference.bodies import Bodies
+from serving.inference.connection import Connection
 from serving.inference.dataplane import ReadyDataPlane
 from serving.inference.drain import Drain
 from serving.inference.model import OnnxModel
-from serving.inference.patience import Patience
 from serving.inference.remote_calls import RemoteCalls, Servicer
 from serving.inference.route import InferenceRoute
+from serving.limits import Limits
+from serving.patience import Patience
 
 log = logging.getLogger("aiprime.serving")
 STATUSES = {HTTPException: None, ModelNotFound: 404, ModelNotReady: 503, ServerNotReady: 503}
@@ -46,7 +49,7 @@ class Settings:
     bind: str = "127.0.0.1"
     body_limit: int = 64 << 20  # bytes
     leaving_seconds: float = 0.3  # not ready, but still answering
-    idle_seconds: float = 10.0  # for headers or a body that do not come
+    limits: Limits = Limits()  # noqa: RUF009  (frozen)
     grace_seconds: int = 30  # for what is in flight when the port closes
     stock_routes: bool = False  # KServe's own routes and middleware: what the contract test compares with
 
@@ -55,10 +58,11 @@ class Listener(uvicorn.Server):
     """uvicorn's server, whose SIGTERM is the drain. A second signal ends it at once."""
 
     def __init__(
-        self, config: uvicorn.Config, drain: Drain, patience: Patience, settings: Settings, calls: RemoteCalls | None
+        self, config: uvicorn.Config, drain: Drain, bodies: Bodies, settings: Settings, calls: RemoteCalls | None
     ) -> None:
         super().__init__(config)
-        self._drain, self._patience, self._seconds, self._calls = drain, patience, settings.leaving_seconds, calls
+        self._drain, self._bodies, self._seconds, self._calls = drain, bodies, settings.leaving_seconds, calls
+        self._patience = Patience(settings.limits)
         self._grace = settings.grace_seconds
         self._since = 0.0
 
@@ -69,12 +73,23 @@ class Listener(uvicorn.Server):
         self._drain.leaving, self._since = True, time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether to go; once a second: who keeps a connection without saying what they want."""
+        """Ten times a second: whether to go; once a second: who is too slow."""
         if counter % 10 == 0:
-            self._patience.sweep(self.server_state.connections)
+            self._sweep()
         if self._drain.leaving and time.monotonic() - self._since >= self._seconds:
             self.should_exit = True
         return await super().on_tick(counter)
+
+    def _sweep(self) -> None:
+        """Whoever has been awaited for too long is given up: headers, bodies, readers."""
+        connections: Any = self.server_state.connections
+        waiting: dict[Any, int] = dict(filter(None, (one.awaited() for one in connections)))
+        waiting |= {("body", task, 0): size for task, size in self._bodies.coming.items()}
+        for what, whom, _ in self._patience.overdue(waiting, time.monotonic()):
+            if what == "body":
+                self._bodies.give_up(whom)
+            else:
+                whom.late(what)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, finish what is in flight over HTTP and gRPC alike."""
@@ -96,7 +111,7 @@ class Server(ModelServer):
             grace_period=settings.grace_seconds,
         )
         self._settings, self._model = settings, model
-        self._drain, self._patience = Drain(), Patience(settings.idle_seconds)
+        self._drain, self._bodies = Drain(), Bodies(settings.limits, settings.body_limit)
         self.dataplane = ReadyDataPlane(self.registered_models, self._drain)
 
     def serve(self) -> None:
@@ -110,12 +125,14 @@ class Server(ModelServer):
         calls = None
         if settings.grpc_port:
             stock = InferenceServicer(self.dataplane, self.model_repository_extension)
-            calls = RemoteCalls(stock if settings.stock_routes else Servicer(self.dataplane, self._model), settings.body_limit)
+            calls = RemoteCalls(
+                stock if settings.stock_routes else Servicer(self.dataplane, self._model), settings.body_limit, settings.limits
+            )
             await calls.begin(settings.bind, settings.grpc_port)
         config = uvicorn.Config(
             self._application(),
             loop="none",  # uvloop already runs
-            http="httptools",
+            http=partial(Connection, limits=settings.limits),  # pyright: ignore[reportArgumentType]  (a protocol's factory is one)
             ws="none",
             lifespan="off",
             log_config=None,
@@ -132,7 +149,7 @@ class Server(ModelServer):
             *address[:2],
             settings.grpc_port,
         )
-        await Listener(config, self._drain, self._patience, settings, calls).serve(sockets=[settings.listening])
+        await Listener(config, self._drain, self._bodies, settings, calls).serve(sockets=[settings.listening])
 
     def _application(self) -> Any:
         """KServe's application behind the short route."""
@@ -144,7 +161,7 @@ class Server(ModelServer):
         stock._add_exception_handlers(app)
         for kind, status in STATUSES.items():
             app.add_exception_handler(kind, partial(_as_error, status))
-        return InferenceRoute(app, self._model, self._drain, self._patience, self._settings.body_limit)
+        return InferenceRoute(app, self._model, self._drain, self._bodies)
 
 
 async def _as_error(status: int | None, _: Any, error: Any) -> JSONResponse:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import orjson
 
+from serving import strict_json
 from serving.inference.columns import InvalidRequest, described, shown
 
 LABEL = "label"  # the output that the server adds for classification
@@ -26,6 +26,7 @@ class Batch:
     binary: bool = False  # v2's binary_data_output; over gRPC: raw contents, as the request had
     protocol: str = "v2"  # v1, v2, or the KServe type that must be answered in kind: rest, grpc
     version: str | None = None  # that the request names
+    gone: Callable[[], Awaitable[None]] | None = None  # returns when nobody waits for the answer any more
 
 
 def read_options(document: dict[str, Any], batch: Batch, known: Sequence[str]) -> None:
@@ -71,8 +72,8 @@ def _flag(found: dict[str, Any], key: str, where: str) -> bool | None:
 
 
 def parsed(body: bytes | bytearray | memoryview) -> Any:
-    """The JSON of a body. NaN, infinities, lone surrogates, a byte order mark and nesting past 1,024 are refused by the parser."""
+    """The JSON of a body; InvalidRequest where it may not come in (serving/strict_json.py)."""
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from None
+        return strict_json.parsed(body)
+    except strict_json.NotStrict as error:
+        raise InvalidRequest(str(error)) from None

@@ -5,7 +5,8 @@ Imports kserve, which parses sys.argv when it is imported: only the server's own
 
 from __future__ import annotations
 
-import asyncio
+import os
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +21,8 @@ from serving.inference.batch import Batch
 from serving.inference.columns import InvalidRequest
 from serving.inference.metadata import input_types, output_types
 from serving.inference.requests import Requests
-from serving.inference.session import Session
+from serving.inference.session import INLINE_SECONDS, Session
+from serving.inference.turns import Turns
 
 FAILED = "the model failed on this request; the server's log says why"
 
@@ -28,9 +30,11 @@ FAILED = "the model failed on this request; the server's log says why"
 class OnnxModel(kserve.Model):
     """An exported folder behind KServe's Model. Requests come as a dict (v1), an InferRequest, or a Batch that the short route read."""
 
-    def __init__(self, name: str, session: Session, version: str | None = None) -> None:
+    def __init__(self, name: str, session: Session, version: str | None = None, turns: Turns | None = None) -> None:
         super().__init__(name)
         self.version, self.session, self.signature = version, session, session.signature
+        self.turns = turns or Turns(len(os.sched_getaffinity(0)))
+        self.turns.seconds = max(session.row_seconds, INLINE_SECONDS)
         self.requests = Requests(self.signature, short_way=session.inline_rows > 0)
         self.answers = Answers(self.signature, name, version)
         labels = get_labels(name)
@@ -83,12 +87,17 @@ class OnnxModel(kserve.Model):
     async def predict(
         self, payload: Any, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
     ) -> Any:
-        """Small batches inline, which is quickest; big ones on a thread, so that the event loop keeps answering."""
+        """Small batches inline, which is quickest; the rest on a thread, when its turn comes, so that the event loop keeps answering.
+
+        Busy, Late and Gone as Turns.
+        """
         if payload.row is not None:
             return self.session.run_row(payload.row), payload
         if payload.rows <= self.session.inline_rows:
             return self.session.run(payload.feeds), payload
-        return await asyncio.get_running_loop().run_in_executor(None, self.session.run, payload.feeds), payload
+        options = self.session.options()
+        work = partial(self.session.run, payload.feeds, options)
+        return await self.turns.run(work, partial(setattr, options, "terminate", True), payload.gone), payload
 
     def postprocess(
         self, result: Any, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None

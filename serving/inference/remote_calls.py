@@ -16,6 +16,8 @@ from data.errors import UserError
 from serving.inference.dataplane import ReadyDataPlane
 from serving.inference.metadata import PLATFORM
 from serving.inference.model import OnnxModel
+from serving.inference.turns import Busy, Late
+from serving.limits import Limits
 
 log = logging.getLogger("aiprime.serving")
 WINDOW, FRAME = 8 << 20, 1 << 20
@@ -23,6 +25,7 @@ CODES = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     ModelNotFound: grpc.StatusCode.NOT_FOUND,
     ModelNotReady: grpc.StatusCode.UNAVAILABLE,
+    Late: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
 
@@ -58,6 +61,9 @@ class Servicer(InferenceServicer):
     async def _answered(self, answer: Any, context: Any) -> Any:
         try:
             return await answer
+        except Busy as busy:
+            context.set_trailing_metadata((("retry-after", str(busy.again_s)),))
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(busy))
         except tuple(CODES) as error:
             await context.abort(CODES[type(error)], str(error))
         except Exception:
@@ -68,11 +74,12 @@ class Servicer(InferenceServicer):
 class RemoteCalls:
     """The gRPC server."""
 
-    def __init__(self, servicer: InferenceServicer, message_limit: int) -> None:
-        self._servicer = servicer
+    def __init__(self, servicer: InferenceServicer, message_limit: int, limits: Limits) -> None:
+        self._servicer, self._at_once = servicer, limits.connections
         self._options = [
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", message_limit),
+            ("grpc.server_handshake_timeout_ms", int(limits.seconds * 1000)),
             ("grpc.so_reuseport", 0),  # a port that is taken must be an error
             ("grpc.http2.lookahead_bytes", WINDOW),  # the defaults (64 kB, 16 kB) halve the speed of a batch
             ("grpc.http2.max_frame_size", FRAME),
@@ -81,7 +88,7 @@ class RemoteCalls:
 
     async def begin(self, host: str, port: int) -> None:
         """Listen; UserError where the port is taken."""
-        self._server = grpc.aio.server(options=self._options)
+        self._server = grpc.aio.server(options=self._options, maximum_concurrent_rpcs=self._at_once)
         wiring.add_GRPCInferenceServiceServicer_to_server(self._servicer, self._server)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:

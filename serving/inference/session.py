@@ -69,13 +69,18 @@ class Session:
         self._names = [output.tensor for output in self.signature.outputs]
         self._forms = [(DTYPES[output.datatype], output.shape) for output in self.signature.outputs]
         self._one_row = _Row(self._session, self.signature.inputs, self._names)
+        self.options: Any = ort.RunOptions
+        self.row_seconds = 0.0  # of one row, measured when it was loaded
         self.inline_rows = self._probe(folder)
 
-    def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs in the signature's order, as declared: [N, ...]. ModelFailure where the graph fails or gives NaN or infinities."""
+    def run(self, feeds: dict[str, np.ndarray], options: Any = None) -> list[np.ndarray]:
+        """The outputs in the signature's order, as declared: [N, ...]. ModelFailure where the graph fails or gives NaN or infinities.
+
+        `options` is onnxruntime's RunOptions: set its `terminate` from another thread, and the run fails at the graph's next node.
+        """
         rows = len(next(iter(feeds.values())))
         try:
-            found = self._session._sess.run(self._names, feeds, None)  # `run` itself looks the names up again on each call
+            found = self._session._sess.run(self._names, feeds, options)  # `run` itself looks the names up again on each call
         except Exception as error:
             raise ModelFailure(f"the graph failed on {rows} rows") from error
         return self._declared(found, rows)
@@ -119,6 +124,7 @@ class Session:
             self.run(neutral)
             self.run_row([value for column in neutral.values() for value in column.ravel().tolist()])
             rows, seconds = 1, self._seconds(1)
+            self.row_seconds = seconds
             if seconds > ROW_SECONDS:
                 return 0
             while seconds < INLINE_SECONDS and rows < INLINE_ROWS:

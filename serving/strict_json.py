@@ -1,0 +1,113 @@
+"""JSON from strangers: orjson, and the refusals that it leaves to its caller: a key given twice, nesting past `DEPTH`.
+
+orjson itself refuses NaN, infinities, 1e999, lone surrogates, a byte order mark and what is not UTF-8 (RFC 8259). Whether a key was given
+twice is not seen in what it returns, so members are counted: a colon outside a text ends a key. The proofs below cost microseconds; only
+a body that none of them settles is parsed a second time.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from serving.limits import DEPTH
+
+_BRACKETS = b"[]{}"
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
+_SPACED = tuple((space, space + b":") for space in (b" ", b"\t", b"\n", b"\r"))
+
+
+class NotStrict(ValueError):
+    """The body is no JSON that may come in; the message may be shown to its sender."""
+
+
+def parsed(body: bytes | bytearray | memoryview) -> Any:
+    """The value; NotStrict where it is not JSON, gives a key twice or is nested deeper than `DEPTH`."""
+    if type(body) is memoryview:
+        body = bytes(body)
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise NotStrict(f"the body is not JSON: {error}") from None
+    objects, members = _shallow(document)
+    if body.count(b"{") > objects or not _each_once(body, members):
+        _refuse_twice(body)
+    if body.count(b"[") + objects > DEPTH and not _is_shallow(body) and _depth_exceeds(document):
+        raise NotStrict(f"the body is not JSON that is read here: it is nested deeper than {DEPTH}")
+    return document
+
+
+def _shallow(document: Any) -> tuple[int, int]:
+    """How many objects there are where requests have them (the document, its members, the elements of its lists), and their members."""
+    if type(document) is not dict:
+        return 0, 0
+    objects, members = 1, len(document)
+    for value in document.values():
+        if type(value) is dict:
+            objects, members = objects + 1, members + len(value)
+        elif type(value) is list and value and type(value[0]) is dict and set(map(type, value)) == {dict}:
+            objects, members = objects + len(value), members + sum(map(len, value))
+    return objects, members
+
+
+def _each_once(body: bytes | bytearray, members: int) -> bool:
+    """Whether it is sure that the text has no more members than were parsed. Every `{` of the text is one of the counted objects.
+
+    Each member has its own colon: as many colons as members, and none is hidden. Texts may hold colons, such as times do; but where no
+    colon has space before it, each member has its own `":`, and as many of these as members says the same.
+    """
+    if body.count(b":") == members:
+        return True
+    if body.count(b'":') != members:
+        return False
+    for space, spaced in _SPACED:
+        if space in body and spaced in body:  # one byte is found much sooner than two
+            return False
+    return True
+
+
+def _refuse_twice(body: bytes | bytearray) -> None:
+    """Read again, looking only at keys."""
+    try:
+        json.loads(body, object_pairs_hook=_once, parse_float=_nothing, parse_int=_nothing)
+    except RecursionError:
+        raise NotStrict(f"the body is not JSON that is read here: it is nested deeper than {DEPTH}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) == len(pairs):
+        return
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise NotStrict(f"the body is not JSON that is read here: the key {key[:60]!r} is given twice")
+        seen.add(key)
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+def _is_shallow(body: bytes | bytearray) -> bool:
+    """Whether it is sure that nothing is nested past `DEPTH`: half as many rounds, each of which takes at most two levels of brackets away.
+
+    Brackets in texts spoil the proof, never the verdict.
+    """
+    brackets = bytes(body).translate(None, _NOT_BRACKETS)
+    for _ in range(DEPTH // 2):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if not brackets:
+            return True
+    return False
+
+
+def _depth_exceeds(document: Any) -> bool:
+    level = [document]
+    for _ in range(DEPTH + 1):
+        inner = [value for value in level if type(value) in (list, dict)]
+        if not inner:
+            return False
+        level = [one for value in inner for one in (value.values() if type(value) is dict else value)]
+    return True
