@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import io
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from data import caps
 from data.errors import UserError
 from data.files import write_atomically
 
@@ -86,14 +85,15 @@ def public_file(name: str, places: Places) -> Path:
 def _download(name: str, public: PublicFile, given: str | None) -> bytes:
     try:
         with urllib.request.urlopen(public.url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 (the addresses above)
-            content = answer.read(_MOST_BYTES)
-        if public.member is None:
-            return content
-        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(public.member) as file:
-            return file.read(_MOST_BYTES)
-    except (OSError, KeyError, zipfile.BadZipFile, urllib.error.URLError) as error:
+            content = answer.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise OSError(f"it is larger than {_MOST_BYTES >> 20} MB")
+        return content if public.member is None else caps.member(content, public.member, public.url)
+    except (OSError, UserError) as error:
         looked = f"{public.file} is not in AIPRIME_DATA ({given})" if given else "AIPRIME_DATA is not set"
         step = f"put {public.file} into a folder and set AIPRIME_DATA to it, or run again with a way to the network"
         raise UserError(
-            f"fetch:{name}: {looked}, and the download failed: {error}", where=public.url, next_step=step
+            f"fetch:{name}: {looked}, and the download failed: {getattr(error, 'what', error)}",
+            where=public.url,
+            next_step=step,
         ) from error

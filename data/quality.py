@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from data.expectations import ColumnExpected, Expected, QualitySection, RowsExpected, expected
 from data.files import write_atomically
 from data.quality_pages import stand_alone
+from data.spreadsheets import harmless
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,7 +214,7 @@ def write_docs(report: QualityReport, folder: Path) -> Path:
     if report.failed_rows is None:
         (folder / FAILED_ROWS).unlink(missing_ok=True)
     else:
-        write_atomically(folder / FAILED_ROWS, report.failed_rows.to_csv(index=False))
+        write_atomically(folder / FAILED_ROWS, harmless(report.failed_rows).to_csv(index=False))
     context: Any = gx.get_context(mode="file", project_root_dir=folder)
     _quiet(context)
     site = {

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data import caps
 from data.errors import UserError
 from data.files import sha256
 from data.public import PUBLIC, public_file
@@ -101,6 +102,7 @@ def read(data: DataSection, places: Places, fingerprint: dict[str, Any] | None =
     tables: list[pa.Table] = []
     for file in found:
         try:
+            caps.refuse_size(file.path.stat().st_size, file.name)
             content = file.path.read_bytes()
         except OSError as error:
             raise _unreadable(file, error) from error
@@ -145,13 +147,12 @@ def _shaped(source: str, content: bytes, name: str) -> pa.Table:
 
 def _digits(content: bytes) -> pa.Table:
     """scikit-learn's 8x8 digits: `image` is 64 numbers in 0..1, row by row; `digit` is the label's text."""
-    import gzip
     import io
 
     import numpy as np
     import pyarrow as pa
 
-    values = np.loadtxt(io.StringIO(gzip.decompress(content).decode()), delimiter=",", dtype=np.float32)
+    values = np.loadtxt(io.StringIO(caps.gunzipped(content, "digits.csv.gz").decode()), delimiter=",", dtype=np.float32)
     pixels = pa.array((values[:, :-1] / 16).reshape(-1))
     return pa.table(
         {"image": pa.FixedSizeListArray.from_arrays(pixels, 64), "digit": [f"{label:.0f}" for label in values[:, -1]]}

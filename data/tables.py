@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
-import zlib
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from data import caps
 from data.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _DELIMITERS = ",;\t|"
-_MOST_BYTES = 8 << 30  # of one decompressed file: a gzip bomb ends here
 _ENCODINGS = ("cp1252", "latin-1")
+_LOOKED_AT = 16 << 20  # bytes at a time
 
 
 def parse(content: bytes, name: str) -> pa.Table:
-    """The table in `content`, cells of a CSV as text; `name` tells Parquet, CSV and CSV.gz apart. UserError says why not."""
+    """The table in `content`, cells of a CSV as text; `name` tells Parquet, CSV and CSV.gz apart. UserError says why not.
+
+    What it may become in memory has limits (data/caps.py).
+    """
     lower = name.lower()
+    caps.refuse_size(len(content), name)
     if lower.endswith((".parquet", ".pq")):
         table = _parquet(content, name)
     elif lower.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")):
-        table = _csv(_unzip(content, name) if lower.endswith(".gz") else content, name)
+        table = _csv(bytes(caps.gunzipped(content, name)) if lower.endswith(".gz") else content, name)
     else:
         raise UserError(
             "the file's ending says neither CSV nor Parquet", where=name, next_step="name it .csv, .csv.gz, .tsv or .parquet"
@@ -44,9 +48,13 @@ def parse(content: bytes, name: str) -> pa.Table:
 
 def _header(record: str, name: str) -> list[str]:
     """The column names, stripped; an empty one becomes `column_N`. UserError where two are the same."""
-    line = next(csv.reader(io.StringIO(record, newline=""), delimiter=_delimiter(record)))
+    try:
+        line = next(csv.reader(io.StringIO(record, newline=""), delimiter=_delimiter(record)))
+    except csv.Error as error:
+        raise UserError(f"the column names cannot be read: {error}", where=f"{name}, line 1", next_step="mend it") from error
+    caps.refuse_width(len(line), name)
     names = [cell.strip() or f"column_{i}" for i, cell in enumerate(line, 1)]
-    if twice := sorted({n for n in names if names.count(n) > 1}):
+    if twice := sorted(n for n, count in Counter(names).items() if count > 1):
         raise UserError(
             f"two columns have the same name: {', '.join(twice)}", where=f"{name}, line 1", next_step="rename one of them"
         )
@@ -58,39 +66,30 @@ def _delimiter(record: str) -> str:
     return max(_DELIMITERS, key=lambda d: (len(next(csv.reader(io.StringIO(record, newline=""), delimiter=d), [])), d == ","))
 
 
-def _first_record(content: bytes) -> tuple[str, int]:
+def _first_record(content: bytes, name: str) -> tuple[str, int]:
     """The header's text, and where the rows begin: after the first line break outside quotes."""
     start = len(content) - len(content.lstrip(b"\r\n"))
-    end = start
-    while (end := content.find(b"\n", end)) >= 0 and content.count(b'"', start, end) % 2:
-        end += 1
+    at, quotes = start, 0
+    while (end := content.find(b"\n", at)) >= 0:
+        quotes += content.count(b'"', at, end)
+        if quotes % 2 == 0:
+            break
+        at = end + 1
     if end < 0:
         end = content.find(b"\r", start)  # the line ends of old Macs
     end = len(content) if end < 0 else end
+    if end - start > caps.SOURCE.line:
+        raise UserError("a quote is opened in the column names and never closed", where=f"{name}, line 1", next_step="close it")
     return content[start:end].decode("utf-8", errors="replace").strip("\r\n"), end
-
-
-def _unzip(content: bytes, name: str) -> bytes:
-    try:
-        with gzip.open(io.BytesIO(content)) as file:
-            text = file.read(_MOST_BYTES)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"cannot be unzipped: {error}", where=name, next_step="fetch or write the file again") from error
-    if len(text) == _MOST_BYTES:
-        raise UserError(
-            f"unzips to more than {_MOST_BYTES >> 30} GiB", where=name, next_step="split it into several files and use a glob"
-        )
-    return text
 
 
 def _parquet(content: bytes, name: str) -> pa.Table:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not content:
         raise UserError("the file is empty", where=name, next_step="write it again, or point data.source elsewhere")
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        table = caps.parquet(content, name)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"not a readable Parquet file: {error}", where=name, next_step="write the file again") from error
     if len(set(table.column_names)) < len(table.column_names):
@@ -108,7 +107,8 @@ def _csv(content: bytes, name: str) -> pa.Table:
     content = content.removeprefix(codecs.BOM_UTF8)
     if not content.strip(b" \t\r\n\0"):
         raise UserError("the file is empty", where=name, next_step="write it again, or point data.source elsewhere")
-    record, end = _first_record(content)
+    caps.refuse_lines(content, name)
+    record, end = _first_record(content, name)
     names = _header(record, name)
     if not content[end:].strip(b" \t\r\n\0"):
         return pa.table({column: pa.array([], pa.string()) for column in names})
@@ -140,13 +140,11 @@ def _csv(content: bytes, name: str) -> pa.Table:
 
 
 def _explained(content: bytes, name: str, error: Exception) -> UserError:
-    """Why Arrow could not read it, with the line: the encoding, or the first row with too few or too many cells."""
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as wrong:
-        line = content.count(b"\n", 0, wrong.start) + 1
-        return _not_utf8(f"{name}, line {line}", next(e for e in _ENCODINGS if _decodes(content, e)))
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(_first_record(content)[0]))
+    """Why Arrow could not read it, with the line: the encoding, or the first row with too few or too many cells. Read as it flows."""
+    rows = csv.reader(
+        io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline=""),
+        delimiter=_delimiter(_first_record(content, name)[0]),
+    )
     try:
         width = len(next(rows))
         for row in rows:
@@ -157,11 +155,33 @@ def _explained(content: bytes, name: str, error: Exception) -> UserError:
                     where=f"{name}, line {rows.line_num}",
                     next_step="mend that line; a cell that holds the delimiter must be quoted",
                 )
+    except UnicodeDecodeError:
+        return _encoding(content, name)
     except csv.Error as wrong:
         return UserError(f"not a readable CSV file: {wrong}", where=f"{name}, line {rows.line_num}", next_step="mend that line")
     return UserError(
         f"not a readable CSV file: {error}", where=name, next_step="check that every line has the same number of cells"
     )
+
+
+def _encoding(content: bytes, name: str) -> UserError:
+    """Which line is not UTF-8, and what it looks like."""
+    at = 0
+    while (wrong := _undecodable(content, at)) is None:
+        at = content.rfind(b"\n", at, at + _LOOKED_AT) + 1 or len(content)  # lines are shorter: data/caps.py
+    line = content.count(b"\n", 0, wrong) + 1
+    around = content[max(0, wrong - _LOOKED_AT) : wrong + _LOOKED_AT]
+    return _not_utf8(f"{name}, line {line}", next(e for e in _ENCODINGS if _decodes(around, e)))
+
+
+def _undecodable(content: bytes, at: int) -> int | None:
+    """Where a block of whole lines is not UTF-8; None where it is."""
+    end = content.rfind(b"\n", at, at + _LOOKED_AT) + 1 or len(content)
+    try:
+        content[at:end].decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        return at + wrong.start
+    return None
 
 
 def _not_utf8(where: str, encoding: str) -> UserError:
