@@ -18,7 +18,7 @@ class Limits:
     seconds: float = 6.0  # for the headers, for the body (408), for the answer to be read
     rate: int = 16 << 10  # bytes per second: the slowest that a body or an answer may move for longer
     held_bytes: int = 256 << 20  # of unfinished bodies, all together: a sender of more is a 503
-    linger_s: float = 4.0  # how long an unread body is thrown away after its refusal, so that its sender sees that
+    linger_s: float = 2.5  # how long an unread body is thrown away after its refusal, so that its sender sees that
 
 
 DEPTH = 32  # of a JSON body: 400

@@ -16,12 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from data.files import write_json
 from serving import routes
 from serving.gateway import page
+from serving.gateway.bodies import Bodies
 from serving.gateway.completion import Completion
+from serving.gateway.connection import Server
 from serving.gateway.documents import document
 from serving.gateway.inference import Call, Inference
 from serving.gateway.journal import Journal
@@ -31,6 +33,7 @@ from serving.gateway.pages.doors import Pages
 from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
 from serving.gateway.telemetry import CONTENT_TYPE, Telemetry
+from serving.limits import Limits
 
 if TYPE_CHECKING:
     from serving.gateway.scribe import Scribe
@@ -53,12 +56,13 @@ CALLS = {
 class Gateway:
     """Answers every request of one AIPRIME_HOME."""
 
-    def __init__(self, home: Path, records: Records, scribe: Scribe) -> None:
+    def __init__(self, home: Path, records: Records, scribe: Scribe, limits: Limits) -> None:
         self._home, self.pointer = home, Pointer(home)
         self._completion, self._telemetry = Completion(home), Telemetry()
         self.journal = Journal(scribe, self._telemetry)
-        self._inference = Inference(self.pointer, self._completion, self.journal, self._telemetry)
-        self._labels = Labels(records, scribe, self.pointer, self._completion)
+        bodies = Bodies(limits)
+        self._inference = Inference(self.pointer, self._completion, self.journal, self._telemetry, bodies)
+        self._labels = Labels(records, scribe, self.pointer, self._completion, bodies)
         self._lookups = Lookups(records, self.pointer)
         self._pages = Pages(home, records, self.pointer, self._completion)
         self._own: dict[str, tuple[str, Callable[[web.BaseRequest], web.Response]]] = {
@@ -82,6 +86,11 @@ class Gateway:
 
     def _answer(self, request: web.BaseRequest) -> Awaitable[web.Response]:
         path = request.rel_url.raw_path
+        connection: Any = request.protocol
+        if connection.surplus:
+            raise Refusal(503, "there are too many connections; ask again", retry_after_s=1, closes=True)
+        if "Host" not in request.headers and request.version == HttpVersion11:
+            raise Refusal(400, "the header Host is missing", closes=True)  # RFC 9112, 3.2
         if request.method == "POST" and (origin := request.headers.get("Origin")) is not None:
             _refuse_foreign(origin, request.host)
         asked = _MODEL.fullmatch(path)
@@ -118,42 +127,26 @@ class Gateway:
         return _json(self.pointer.shown())
 
 
-class _Protocol(web.RequestHandler):
-    """aiohttp's, but what is not HTTP is refused in our shape too."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        response = Refusal(status, "this is not a request: " + (message or str(exc)).splitlines()[0][:200]).response()
-        response.force_close()
-        return response
-
-
-class _Server(web.Server):
-    def __call__(self) -> web.RequestHandler:
-        unlogged: Any = None  # a line per request costs more than the request
-        return _Protocol(self, loop=asyncio.get_running_loop(), access_log=unlogged, keepalive_timeout=75)
-
-
 async def serve(home: Path, port: int, records: Records, scribe: Scribe) -> None:
     """Answer on 127.0.0.1 until SIGTERM, then finish what was begun. OSError where the port is taken."""
     told_to_end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_end.set)
-    gateway = Gateway(home, records, scribe)
-    runner = web.ServerRunner(_Server(gateway), shutdown_timeout=_DRAIN_S)
+    limits = Limits()
+    gateway = Gateway(home, records, scribe, limits)
+    server = Server(gateway, limits)
+    runner = web.ServerRunner(server, shutdown_timeout=_DRAIN_S)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
     write_json(routes.address_file(home), {"url": f"http://127.0.0.1:{port}", "pid": os.getpid()})
     log.info("the gateway answers at http://127.0.0.1:%d", port)
     await scribe.open()
-    watcher = asyncio.create_task(gateway.pointer.watch())
+    watchers = [asyncio.create_task(watch) for watch in (gateway.pointer.watch(), server.watch())]
     await told_to_end.wait()
-    watcher.cancel()
-    with suppress(asyncio.CancelledError):
-        await watcher
+    for watcher in watchers:
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
     await runner.cleanup()
     await gateway.drain()
     await scribe.close()

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from serving import strict_json
 from serving.gateway.online import OnlineStore, Row
 from serving.gateway.refusal import Refusal
 from serving.routes import Route
@@ -204,8 +205,8 @@ class _Filling:
 def _read(kind: str, body: bytes, signature: Signature) -> tuple[Any, list[dict[str, Any]]]:
     """The document and its rows; no rows where it is not one of the protocol."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = strict_json.parsed(body)
+    except strict_json.NotStrict:  # the model server says so too
         return None, []
     return document, (_v1_rows(document) if kind == "v1" else _v2_rows(document, signature)) or []
 

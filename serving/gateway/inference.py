@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from serving.gateway import ids
+from serving.gateway.bodies import Bodies
 from serving.gateway.completion import Completion
 from serving.gateway.journal import Journal
 from serving.gateway.messages import VERSION_HEADER, read, written
@@ -39,8 +40,11 @@ class Call:
 class Inference:
     """The handlers that reach model servers."""
 
-    def __init__(self, pointer: Pointer, completion: Completion, journal: Journal, telemetry: Telemetry) -> None:
+    def __init__(
+        self, pointer: Pointer, completion: Completion, journal: Journal, telemetry: Telemetry, bodies: Bodies
+    ) -> None:
         self._pointer, self._completion, self._journal, self._telemetry = pointer, completion, journal, telemetry
+        self._bodies = bodies
         self._tries = Tries(pointer, completion, telemetry)
         self.shadow = Shadow(self._tries, completion, journal, telemetry)
 
@@ -58,18 +62,21 @@ class Inference:
 
     async def _relay(self, request: web.BaseRequest, call: Call, route: Route) -> web.Response:
         """What is no inference (metadata, readiness): the champion's server is asked, nothing is kept."""
-        tried = await self._champion(route.workload, await read(request, call.line, call.instances, route.max_body_mb << 20))
+        asked = await read(self._bodies, request, call.line, call.instances, route.max_body_mb << 20)
+        tried = await self._champion(route.workload, asked)
         return written(tried)
 
     async def _infer(self, request: web.BaseRequest, call: Call, route: Route) -> web.Response:
         self._journal.admit()
-        asked = await read(request, call.line, call.instances, route.max_body_mb << 20)
+        asked = await read(self._bodies, request, call.line, call.instances, route.max_body_mb << 20)
         workload, prediction_id = route.workload, ids.new_id()
         self._journal.coming += 1
         try:
             tries = await self._tried(workload, prediction_id, asked)
         finally:
             self._journal.coming -= 1
+        if tries[0].busy:  # nothing was predicted, so there is nothing to keep: a flood does not fill the disk
+            return written(tries[0])
         if ids.kept(prediction_id, self._route(workload).sample):
             await self._journal.keep(*(record(prediction_id, asked, one) for one in tries))
             self._copy(tries[0], prediction_id, asked)
@@ -83,6 +90,8 @@ class Inference:
             failed = await self._challenger(workload, asked)
             if failed is not None and failed.status < 400 and failed.answer is not None:
                 return [failed]
+            if failed is not None and failed.busy:  # more is asked than it carries: the clients' doing, and no error of its
+                failed = None
         tried = await self._champion(workload, asked)
         # What both refuse is the client's mistake and says nothing of the challenger.
         refused_by_both = failed is not None and 400 <= failed.status < 500 and 400 <= tried.status < 500

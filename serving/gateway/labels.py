@@ -16,10 +16,10 @@ from aiohttp import web
 
 from data.errors import UserError
 from serving.gateway import label_forms
+from serving.gateway.bodies import Bodies
 from serving.gateway.completion import Completion
 from serving.gateway.ids import kept
 from serving.gateway.label_checks import Checks, Known, Stated, Wrong
-from serving.gateway.messages import read_body
 from serving.gateway.refusal import Refusal, of_store
 from serving.gateway.routing import Pointer
 from serving.records.label import Label, read
@@ -38,12 +38,13 @@ _SHOWN = 20  # problems that an answer names
 class Labels:
     """The labels' door of one gateway."""
 
-    def __init__(self, records: Records, scribe: Scribe, pointer: Pointer, completion: Completion) -> None:
+    def __init__(self, records: Records, scribe: Scribe, pointer: Pointer, completion: Completion, bodies: Bodies) -> None:
         self._records, self._scribe, self._pointer, self._completion = records, scribe, pointer, completion
+        self._bodies = bodies
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """`{"new", "same", "corrected"}`, and `left_out` where the sample kept no record of a prediction; Refusal names what is wrong."""
-        body = await read_body(request, LIMIT)
+        body = await self._bodies.read(request, LIMIT)
         workload, rows = await asyncio.to_thread(
             label_forms.rows, body, request.content_type, request.rel_url.query.get("workload")
         )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from serving.gateway import ids
+from serving.gateway.bodies import Bodies
 from serving.gateway.refusal import Refusal
 from serving.gateway.stamp import stamped
 from serving.gateway.tries import Asked, Try
 
 VERSION_HEADER = "x-aiprime-model-version"
-_BODY_S = 30  # a client that takes longer to send its request is not waited for
 # RFC 9110, 7.6.1: meant for one connection. The lengths and the host are written anew; Expect was answered by us.
 _HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
@@ -24,30 +23,11 @@ _OWN_RESPONSE = _HOP | {b"content-length", b"date", b"server"}
 _JSON_LENGTH = b"inference-header-content-length"  # of the protocol's binary extension
 
 
-async def read(request: web.BaseRequest, line: str, protocol: str | None, limit: int) -> Asked:
-    """The request, whole; Refusal where it is longer than `limit` bytes or takes too long to come."""
-    body = await read_body(request, limit)
+async def read(bodies: Bodies, request: web.BaseRequest, line: str, protocol: str | None, limit: int) -> Asked:
+    """The request, whole; Refusal where its body may not come in."""
+    body = await bodies.read(request, limit)
     headers, json_length = _forwarded(request.raw_headers)
     return Asked(line=line, protocol=protocol, body=body, headers=headers, json_length=json_length)
-
-
-async def read_body(request: web.BaseRequest, limit: int) -> bytes:
-    """The whole body; Refusal where it is longer than `limit` bytes or takes too long to come."""
-    if (request.content_length or 0) > limit:
-        raise Refusal(413, f"the body is larger than {limit >> 20} MB")
-    if request.content.is_eof() and request.content_length is not None:
-        return await request.content.read()
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(_BODY_S):
-            while part := await request.content.readany():
-                size += len(part)
-                if size > limit:
-                    raise Refusal(413, f"the body is larger than {limit >> 20} MB")
-                parts.append(part)
-    except TimeoutError:
-        raise Refusal(408, f"the body did not arrive within {_BODY_S} s") from None
-    return b"".join(parts)
 
 
 def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], str | None]:

@@ -18,7 +18,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 class Refusal(Exception):
     """An HTTP status and what a client should know; `retry_after_s` where asking again may help, `allow` where another method does.
 
-    `more` stands beside the error, where one line is not enough.
+    `more` stands beside the error, where one line is not enough. `closes` where the connection must end with it.
     """
 
     def __init__(
@@ -29,9 +29,11 @@ class Refusal(Exception):
         retry_after_s: int | None = None,
         allow: str | None = None,
         more: Mapping[str, Any] | None = None,
+        closes: bool = False,
     ) -> None:
         super().__init__(what)
         self.status, self.what, self.retry_after_s, self._more = status, what, retry_after_s, more or {}
+        self._closes = closes
         given = {"Retry-After": retry_after_s, "Allow": allow}
         self._headers = {name: str(value) for name, value in given.items() if value is not None}
 
@@ -40,7 +42,10 @@ class Refusal(Exception):
         from aiohttp import web  # who only tells of a refusal serves nothing
 
         text = json.dumps({"error": self.what, **self._more}, ensure_ascii=False)
-        return web.Response(status=self.status, text=text, content_type="application/json", headers=self._headers)
+        response = web.Response(status=self.status, text=text, content_type="application/json", headers=self._headers)
+        if self._closes:
+            response.force_close()
+        return response
 
 
 def of_store(error: BaseException) -> Refusal | None:

@@ -19,6 +19,7 @@ from serving.gateway.upstream import Answer
 from serving.records.prediction import Prediction, Role
 from serving.routes import Route
 
+_BUSY = 429
 _SHAPE = re.compile(rb'"shape":\s*\[\s*(\d+)')  # of the first output; inside a text the quotes would be escaped
 
 
@@ -49,6 +50,11 @@ class Try(NamedTuple):
         if self.answer is not None:
             return self.answer.status
         return 504 if isinstance(self.error, TimeoutError) else 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether the server refused to let it wait: nothing was predicted."""
+        return self.status == _BUSY
 
     @property
     def lost(self) -> bool:
