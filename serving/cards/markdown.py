@@ -48,4 +48,5 @@ def _front(card: Card) -> str:
         "metrics": sorted({one["type"] for one in card.metrics if " minus that of " not in one["type"]}),
         "model_name": f"{card.name} {card.version}",
     }
-    return "\n".join(["---", *(f"{name}: {json.dumps(value, ensure_ascii=True)}" for name, value in fields.items()), "---"])
+    written = {name: json.dumps(value, ensure_ascii=True).replace("<", "\\u003c") for name, value in fields.items()}
+    return "\n".join(["---", *(f"{name}: {value}" for name, value in written.items()), "---"])

@@ -138,7 +138,7 @@ class Workload:
         def model() -> None:
             store = places.store("hand")
             exported.regression(store / "model", scale=scale)
-            rows = {"run_id": None, "settings": {}, "steps": 1, "rows": 1, "seconds": 0.1, "trials": []}
+            rows = {"run_id": None, "settings": {"scale": scale}, "steps": 1, "rows": 1, "seconds": 0.1, "trials": []}
             (store / "training.json").write_text(json.dumps(rows | {"scale": scale}))
             (store / "curves.csv").write_text("epoch,step,train_loss,valid_loss\n0,1,1.0,1.0\n")
             (store / "curves.png").write_bytes(b"drawn elsewhere")
