@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-PARTS = ("orchestration", "assets", "serving", "training", "data", "dvc.yaml", ".dvc/config", ".dvcignore", "pyproject.toml")
+PARTS = (
+    *("orchestration", "assets", "serving", "training", "data", "infra/locks", "dvc.yaml", ".dvc/config", ".dvcignore"),
+    "pyproject.toml",
+)
 
 
 @dataclass(frozen=True)
