@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assets import signing
 from data.schema import ROW_ID
 from serving import manifests
 from training.signature import Signature
@@ -52,7 +53,9 @@ def answers(spec: Spec, platform: Platform, folder: Path, digest: str, requests:
     from urllib.parse import urlsplit
 
     found = []
-    with platform.deployment().scratch(manifests.render(spec.name, "candidate", folder, digest, spec.serve)) as server:
+    manifest = manifests.render(spec.name, "candidate", folder, digest, spec.serve)
+    signature = signing.candidate(platform.places, spec.name, folder, digest)
+    with platform.deployment().scratch(manifest, signature) as server:
         connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=_TIMEOUT_S)
         for asked in requests:
             started = time.perf_counter()

@@ -9,14 +9,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets import cost, gate, stage_asset, yardstick
+from assets import cost, gate, signing, stage_asset, yardstick
 from assets.cards import making as cards
 from assets.platform import Platform
 from assets.provenance import tags
 from assets.spec import Spec
 from assets.stages import read_features
 from data.failpoints import failpoint
-from data.files import tree_digest, write_atomically
+from data.files import tree_digest
 from data.places import Places
 from data.schema import SPLIT
 from data.split import HOLDOUT
@@ -168,11 +168,12 @@ def _safe(name: str) -> str:
 
 
 def _place(spec: Spec, places: Places, version: str, digest: str) -> None:
-    """The version's files, its manifest, and what it is watched by; made where they are missing."""
+    """The version's files, their signature, its manifest, and what it is watched by; made where they are missing."""
     copy = _copy(places.store(spec.name) / "model", places.models(spec.name, version), digest)
     if not copy.with_suffix(".yaml").is_file():
         manifest = manifests.render(spec.name, version, copy, digest, spec.serve)
-        write_atomically(copy.with_suffix(".yaml"), manifests.text(manifest))
+        manifests.write(copy.with_suffix(".yaml"), manifest)
+    signing.version(places, spec.name, version, digest)
     yardstick.make(spec, places, version)
 
 

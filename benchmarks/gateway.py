@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from benchmarks.registered import register
 from benchmarks.steady import Steady
-from data.files import tree_digest, write_atomically
-from serving import manifests, routes
+from serving import routes
 from serving.deploy import LocalTarget
 from serving.records import Records
 from serving.routes import Route
@@ -86,12 +86,6 @@ def _ms(found: re.Match[str] | None) -> float:
         return float("nan")
     number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", found[1]).groups()  # pyright: ignore[reportOptionalMemberAccess]
     return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
-
-
-def register(home: Path, version: int) -> None:
-    """One more version of the reference model."""
-    manifest = manifests.render("reference", version, MODEL, tree_digest(MODEL), manifests.ServeSection())
-    write_atomically(manifests.file(home, "reference", version), manifests.text(manifest))
 
 
 def start(supervisor: Supervisor, name: str, command: tuple[str, ...], url: str, path: str) -> str:

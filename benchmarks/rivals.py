@@ -75,6 +75,7 @@ def ours(folder: Path) -> Rival:
         str(grpc_port),
         "--version",
         "1",
+        "--unsigned",
     ]
     return Rival("AI Prime", command, port, f"/v2/models/{name}/infer", load.one_row(folder), grpc_port=grpc_port)
 

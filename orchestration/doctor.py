@@ -27,7 +27,7 @@ class Finding:
 
 def examine(places: Places) -> list[Finding]:
     """Look at the machine, the project and the state; changes nothing (a database that AIPRIME_LEDGER_URL names gets its tables)."""
-    checks: list[Callable[[Places], Iterator[Finding]]] = [_machine, _project, _state, _services]
+    checks: list[Callable[[Places], Iterator[Finding]]] = [_machine, _project, _state, _trust, _services]
     return [finding for check in checks for finding in check(places)]
 
 
@@ -102,6 +102,27 @@ def _state(places: Places) -> Iterator[Finding]:
         "bad" if broken else "good",
         f"the chain is broken at {broken}: restore it from a backup" if broken else "the chain holds",
     )
+
+
+def _trust(places: Places) -> Iterator[Finding]:
+    from assets import signing
+    from serving.trust import keys
+
+    if not (places.home / "ledger.db").is_file() and not os.environ.get("AIPRIME_LEDGER_URL"):
+        return
+    if not keys.folder(places.home).is_dir():
+        yield Finding("signatures", "note", "no key was made yet: aiprime run NAME")
+        return
+    try:
+        refused = signing.verify(places)
+        open_to = [file for file in keys.folder(places.home).glob("*.pem") if file.stat().st_mode & 0o077]
+        refused += [f"{file} can be read by others: chmod 600" for file in open_to]
+        said = (
+            "\n".join(refused) or f"what serves is signed; new models by key {keys.short(keys.signing(places.home).public.id)}"
+        )
+    except UserError as error:
+        refused, said = [error.what], str(error)
+    yield Finding("signatures", "bad" if refused else "good", said)
 
 
 def _services(places: Places) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ def leftovers(places: Places, workload: str, kept: Collection[str]) -> None:
             shutil.rmtree(folder)
     kinds = {
         watched / "drift": "*.html",
-        places.home / "gate" / workload: "*.json",
+        places.home / "gate" / workload: "*.*",  # verdicts, and the signatures of what was judged
         places.home / "retraining" / workload: "*.json",
     }
     for folder, kind in kinds.items():

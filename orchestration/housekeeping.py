@@ -119,7 +119,8 @@ def _delete_old(places: Places, folder: Path, keep: int) -> list[int]:
     old = [version for version in sorted(versions[keep:]) if str(version) not in needed]
     for version in old:
         shutil.rmtree(folder / str(version))
-        (folder / f"{version}.yaml").unlink(missing_ok=True)
+        for companion in folder.glob(f"{version}.*"):  # manifest, signature, statement, card ...
+            companion.unlink()
     return old
 
 

@@ -1,4 +1,4 @@
-"""`python -m serving`: the model server of one exported folder. Refuses to start where the folder is not what it should be."""
+"""`python -m serving`: the model server of one exported folder. Refuses to start where nobody vouches for the folder (serving/trust)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import warnings
 from pathlib import Path
 
 from data.errors import UserError
-from data.files import tree_digest
 from serving.inference.address import bound
 from serving.inference.session import Session
+from serving.trust import arguments
 
 REFUSED = 2  # exit status: starting again will not help
 
@@ -22,29 +22,10 @@ def main() -> None:
     """Parse, verify, serve."""
     options = _options()
     try:
-        verify(options.model_dir, options.digest)
-        _serve(options)
+        _serve(options, arguments.check(options))
     except UserError as error:
         sys.stderr.write(f"python -m serving: {error}\n")
         sys.exit(REFUSED)
-
-
-def verify(folder: Path, digest: str | None) -> None:
-    """UserError where `folder` is no folder, or its files are not those that `digest` names. Nothing of it is parsed."""
-    if not folder.is_dir():
-        raise UserError(
-            "there is no such model folder", where=str(folder), next_step="give --model_dir an exported model's folder"
-        )
-    try:
-        found = tree_digest(folder)
-    except (OSError, ValueError) as error:
-        raise UserError(str(error), next_step="export the model again") from error
-    if digest is not None and found != digest:
-        raise UserError(
-            f"the model's files are not the ones that were asked for: {found} instead of {digest}",
-            where=str(folder),
-            next_step="restore the folder, or register the model again",
-        )
 
 
 def _options() -> argparse.Namespace:
@@ -74,10 +55,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--stock_routes", action="store_true", help="KServe's own routes instead of the short one, to compare with"
     )
+    arguments.add(parser)
     return parser.parse_args()
 
 
-def _serve(options: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace, trusted: str) -> None:
     bind = os.environ.get("AIPRIME_BIND", "127.0.0.1")
     listening = bound(bind, options.http_port, "--http_port")
     if options.grpc_port:
@@ -91,6 +73,7 @@ def _serve(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # kserve imports pandas, which takes 35 MB more where it finds pyarrow; neither is used here
     sys.modules["pyarrow"] = None  # pyright: ignore[reportArgumentType]
+    logging.getLogger("aiprime.serving").info("%s", trusted)
     gc.disable()  # importing makes no garbage, only a quarter of a million objects
     from serving.inference.model import OnnxModel
     from serving.inference.turns import Turns

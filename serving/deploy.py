@@ -1,8 +1,8 @@
 """The local target: champions and challengers as supervised processes on this machine, made equal to the ledger.
 
-A switch is always: the new server ready, the decision recorded, the pointer moved, the gateway's word that it follows, the old server
-drained, then SIGTERM. The ledger is the truth at each step: whatever is cut off, `reconcile` carries to its end. The same verbs will
-drive a cluster.
+A switch is always: the version cleared, the new server ready, the decision recorded, the pointer moved, the gateway's word that it
+follows, the old server drained, then SIGTERM. The ledger is the truth at each step: whatever is cut off, `reconcile` carries to its end.
+The same verbs will drive a cluster.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from data.errors import UserError
 from data.failpoints import failpoint
 from serving import manifests, routes, servers, switch
+from serving.clearance import Clearance
 from serving.convergence import Convergence
 from serving.fleet import READY_S, Fleet
 from serving.ledger import Decision, Ledger
@@ -39,7 +40,8 @@ class LocalTarget:
     def __init__(self, home: Path, ledger: Ledger | None = None) -> None:
         self.home = home.resolve()
         self._ledger = ledger or Ledger.at(self.home)
-        self._fleet = Fleet(self.home)
+        self.clearance = Clearance(self.home, self._ledger)
+        self._fleet = Fleet(self.home, self.clearance)
         self._convergence = Convergence(self.home, self._ledger, self._fleet)
 
     # -- servers
@@ -56,9 +58,11 @@ class LocalTarget:
         """End a server (SIGTERM, and SIGKILL after its grace period) and forget it."""
         self._fleet.stop(name)
 
-    def scratch(self, manifest: dict[str, Any], deadline_s: float = READY_S) -> AbstractContextManager[Server]:
-        """A server for as long as a `with` block lasts: see servers.scratch."""
-        return servers.scratch(self.home, manifest, deadline_s)
+    def scratch(
+        self, manifest: dict[str, Any], signature: Path | None = None, deadline_s: float = READY_S
+    ) -> AbstractContextManager[Server]:
+        """A server for as long as a `with` block lasts (see servers.scratch): it loads what is signed, released or not."""
+        return servers.scratch(self.home, self.clearance.candidate(manifest, signature), deadline_s)
 
     # -- changes of a release
 
@@ -82,7 +86,7 @@ class LocalTarget:
             named = {"expected": expected, "reason": reason, "actor": actor, "payload": payload, "fence": fence}
             return self._ledger.promote(workload, version, **named)
 
-        return self._switch(workload, str(version), promote)
+        return self._switch(workload, str(version), promote, reason, actor)
 
     def expose(
         self,
@@ -101,7 +105,7 @@ class LocalTarget:
             told = {**asdict(at), "reason": reason, "replaces": self._ledger.release(workload).champion, **(payload or {})}
             return self._ledger.change("exposed", workload, version, told, expected=expected, actor=actor)
 
-        return self._switch(workload, str(version), record)
+        return self._switch(workload, str(version), record, reason, actor)
 
     def advance(
         self,
@@ -140,7 +144,7 @@ class LocalTarget:
             told = {"reason": reason, **(payload or {})}
             return self._ledger.change("rolled_back", workload, version, told, expected=expected, actor=actor)
 
-        return self._switch(workload, None, record)
+        return self._switch(workload, None, record, reason, actor)
 
     def rollback(self, workload: str, *, expected: int, reason: str, actor: str = "aiprime") -> Decision:
         """Make the version before the champion once more, and hold the one that it takes over from; returns the promotion.
@@ -188,10 +192,13 @@ class LocalTarget:
                 routes.point(self.home, replace(route, sample=share), self._ledger.newest())
                 switch.announce(self.home)
 
-    def _switch(self, workload: str, version: str | None, decide: Callable[[], Decision]) -> Decision:
-        """The version's server ready, the decision recorded, then serving made equal to it."""
+    def _switch(self, workload: str, version: str | None, decide: Callable[[], Decision], reason: str, actor: str) -> Decision:
+        """The version cleared to serve, its server ready, the decision recorded, then serving made equal to it."""
         with self._alone(workload):
-            server = None if version is None else self._fleet.version(workload, version)
+            server = None
+            if version is not None:
+                self.clearance.give(workload, version, reason=reason, actor=actor)
+                server = self._fleet.version(workload, version)
             try:
                 decision = decide()
             except UserError:  # another change won, or the ledger cannot be written: only what it says may serve

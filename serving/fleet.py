@@ -1,6 +1,6 @@
 """The supervised model servers of one AIPRIME_HOME: started until ready, replaced where they hang, ended.
 
-Knows neither the ledger nor the gateway: which of them may serve is decided elsewhere.
+Knows neither the ledger nor the gateway: which of them may serve is decided elsewhere, and `Clearance` says how each is told.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from data.errors import UserError
 from serving import manifests, servers
+from serving.clearance import Clearance
 from serving.servers import Server
 from serving.supervision import Supervisor
 
@@ -21,8 +22,9 @@ HUNG_S = 10.0
 class Fleet:
     """Every change of one workload's servers belongs under that workload's lock: see `LocalTarget`."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, clearance: Clearance) -> None:
         self.home = home
+        self._clearance = clearance
         self._supervisor = Supervisor(home)
 
     def of(self, workload: str) -> list[Server]:
@@ -53,13 +55,13 @@ class Fleet:
         return replace(server, pid=pid)
 
     def version(self, workload: str, version: str) -> Server:
-        """A registered version's server, ready. UserError as `boot`, and where the version has no manifest."""
-        return self.boot(manifests.read(manifests.file(self.home, workload, version)))
+        """A registered version's server, ready. UserError as `boot`, and where the version was not cleared to serve."""
+        return self.boot(self._clearance.manifest(workload, version))
 
     def launch(self, workload: str, version: str) -> None:
-        """Have a registered version's server start, and do not wait; one without a manifest is left to whoever waits for it."""
+        """Have a registered version's server start, and do not wait; one that may not is left to whoever waits for it."""
         try:
-            manifest = manifests.read(manifests.file(self.home, workload, version))
+            manifest = self._clearance.manifest(workload, version)
         except UserError:
             return
         self.start(manifest, manifests.name_of(workload, version))

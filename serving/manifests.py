@@ -6,6 +6,7 @@ not stated here: it belongs to the gateway.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 import sys
@@ -15,10 +16,13 @@ from typing import Any
 from pydantic import Field, PositiveInt
 
 from data.errors import UserError
+from data.files import write_atomically
 from data.section import Section
 
 HTTP_PORT, GRPC_PORT = 8080, 8081  # inside a pod; the local target chooses its own
 _MOUNTED = "/mnt/models"  # where KServe's storage initialiser puts what STORAGE_URI names
+_TRUST = "/etc/aiprime/trust"  # where a pod finds the public keys that it trusts
+TRUSTED = "aiprime-trusted-keys"  # the ConfigMap that they come from, as keys.pem
 
 
 class ServeSection(Section):
@@ -32,22 +36,27 @@ class ServeSection(Section):
     image: str = "ai-prime-server:0.1.0"
 
 
-def render(workload: str, version: str | int, source: Path | str, digest: str, section: ServeSection) -> dict[str, Any]:
+def render(
+    workload: str, version: str | int, source: Path | str, digest: str, section: ServeSection, sequence: int | None = None
+) -> dict[str, Any]:
     """The InferenceService (serving.kserve.io/v1beta1) of one version.
 
-    `source` is the model's folder, or a URI that KServe's storage initialiser fetches; `digest` is the folder's `tree_digest`,
-    which the server checks before it reads the model.
+    `source` is the model's folder, or a URI that KServe's storage initialiser fetches: one that holds VERSION/, VERSION.sig and
+    VERSION.release, side by side. `digest` is the folder's `tree_digest`, which the server checks before it reads the model. `sequence`
+    is the ledger's record that cleared the version: a pod is told it here, a server on this machine by whoever starts it.
     """
     remote = "://" in str(source)
     arguments = {
         "--model_name": workload,
-        "--model_dir": _MOUNTED if remote else str(source),
+        "--model_dir": f"{_MOUNTED}/{version}" if remote else str(source),
         "--http_port": str(HTTP_PORT),
         "--grpc_port": str(GRPC_PORT),
         "--digest": digest,
         "--version": str(version),
         "--body_limit": str(section.max_body_mb << 20),
     }
+    if remote:
+        arguments |= {"--trusted_keys": f"{_TRUST}/keys.pem"} | ({} if sequence is None else {"--sequence": str(sequence)})
     # In a pod the server must be reachable from outside; the local target keeps it on loopback.
     environment = {"AIPRIME_BIND": "0.0.0.0"} | ({"STORAGE_URI": str(source)} if remote else {})  # noqa: S104
     labels = {
@@ -87,6 +96,9 @@ def render(workload: str, version: str | int, source: Path | str, digest: str, s
         "automountServiceAccountToken": False,
         "containers": [container],
     }
+    if remote:
+        container["volumeMounts"] = [{"name": "trust", "mountPath": _TRUST, "readOnly": True}]
+        predictor["volumes"] = [{"name": "trust", "configMap": {"name": TRUSTED}}]
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
@@ -123,13 +135,29 @@ def read(path: Path) -> dict[str, Any]:
     try:
         manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
         _ = container_of(manifest), workload_of(manifest), version_of(manifest)
+        manifest = located(manifest, path.parent / argument(manifest, "--model_dir"))
     except FileNotFoundError:
         raise UserError("this version has no manifest", where=str(path), next_step="register it again: aiprime run") from None
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             "this is not a manifest of ours", where=f"{path}: {error}", next_step="restore it, or register again"
         ) from error
     return manifest
+
+
+def write(path: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest. A model's folder that lies beside it is named by its name alone: a home can be restored elsewhere, and the
+    manifest stays, byte by byte, the one that was cleared."""
+    folder = Path(argument(manifest, "--model_dir"))
+    write_atomically(path, text(located(manifest, Path(folder.name) if folder.parent == path.parent else folder)))
+
+
+def located(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The manifest with the model's folder named so."""
+    told = copy.deepcopy(manifest)
+    arguments = container_of(told)["args"]
+    arguments[arguments.index("--model_dir") + 1] = str(folder)
+    return told
 
 
 def workload_of(manifest: dict[str, Any]) -> str:
@@ -156,6 +184,13 @@ def argument(manifest: dict[str, Any], flag: str) -> str:
     """The value that follows `flag` in the server's arguments."""
     arguments = container_of(manifest)["args"]
     return arguments[arguments.index(flag) + 1]
+
+
+def with_arguments(manifest: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    """A manifest whose server is given more arguments; the one that was given stays as it is."""
+    changed = copy.deepcopy(manifest)
+    container_of(changed)["args"] += words
+    return changed
 
 
 def command(manifest: dict[str, Any], http_port: int, grpc_port: int) -> tuple[str, ...]:

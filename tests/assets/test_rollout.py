@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from assets import lease, rollout
+from assets import lease, rollout, signing
 from assets.spec import Spec
 from data.files import tree_digest, write_atomically
 from data.places import Places
@@ -70,6 +70,7 @@ class Live:
         digest = tree_digest(folder)
         manifest = manifests.render("hand", version, folder, digest, self.spec().serve)
         write_atomically(manifests.file(self.home, "hand", version), manifests.text(manifest))
+        signing.version(self.here.places, "hand", str(version), digest)
         payload = {"model_digest": digest, "passed": True, "verdict": "passed: test"}
         return self.ledger.record("registered", "hand", version, payload)
 

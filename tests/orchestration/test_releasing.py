@@ -14,7 +14,7 @@ import pytest
 from data.errors import UserError
 from data.places import Places
 from orchestration import releasing
-from serving import routes
+from serving import manifests, routes
 from serving.deploy import LocalTarget
 from serving.ledger import Ledger
 from serving.release import Exposure
@@ -31,9 +31,9 @@ def places(tmp_path: Path) -> Iterator[Places]:
     found = Places(root=ROOT, home=tmp_path / "home")
     ledger = Ledger.at(found.home)
     for version in (1, 2, 3, 4):
-        register(found.home, version)
+        digest = manifests.argument(register(found.home, version), "--digest")
         verdict = "refused: worse than the champion" if version == 4 else "passed: mae 0.3"
-        payload = {"model_digest": str(version), "passed": version != 4, "verdict": verdict}
+        payload = {"model_digest": digest, "passed": version != 4, "verdict": verdict}
         ledger.record("registered", "co2", version, payload)
     LocalTarget(found.home).release("co2", 1, expected=None, reason="the first")
     yield found

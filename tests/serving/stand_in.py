@@ -18,8 +18,9 @@ import uvicorn
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for flag in ("model_name", "model_dir", "digest", "version", "body_limit"):
+    for flag in ("model_name", "model_dir", "digest", "version", "body_limit", "sequence", "purpose", "signature"):
         parser.add_argument(f"--{flag}")
+    parser.add_argument("--trusted_keys", action="append")
     for flag in ("http_port", "grpc_port"):
         parser.add_argument(f"--{flag}", type=int)
     options = parser.parse_args()

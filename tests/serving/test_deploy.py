@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import registered
 from data.errors import UserError
 from data.files import tree_digest, write_atomically
 from serving import manifests, routes, servers
@@ -42,7 +43,26 @@ def exists(pid: int | None) -> bool:
 
 
 def register(home: Path, version: int, workload: str = "co2", broken: str | None = None) -> dict[str, Any]:
-    """A registered version whose server is the stand-in."""
+    """A registered version that the gate passed and whose server is the stand-in, which asks for no signature."""
+    manifest = place(home, version, workload, broken)
+    record(home, manifest)
+    return manifest
+
+
+def record(home: Path, manifest: dict[str, Any], passed: bool = True) -> None:
+    """The ledger's word of a version."""
+    payload = {"model_digest": manifests.argument(manifest, "--digest"), "passed": passed, "verdict": "passed: test"}
+    Ledger.at(home).record("registered", manifests.workload_of(manifest), manifests.version_of(manifest), payload)
+
+
+def promoted(home: Path, version: int, expected: int | None) -> None:
+    """Made the champion by another hand, which serves nothing."""
+    LocalTarget(home).clearance.give("co2", str(version), reason="test", actor="test")
+    Ledger.at(home).promote("co2", version, expected=expected, reason="by another hand")
+
+
+def place(home: Path, version: int, workload: str = "co2", broken: str | None = None) -> dict[str, Any]:
+    """A version's folder and manifest, of which the ledger knows nothing."""
     folder = home / "models" / workload / str(version)
     folder.mkdir(parents=True)
     if broken is not None:
@@ -104,10 +124,11 @@ def test_a_release_serves_the_new_version_and_ends_the_old(home: Path, target: L
     promotion = target.release("co2", 2, expected=1, reason="better")
     is_settled(home, "2")
     assert routes.read(home)["co2"].fence == promotion.sequence > first.fence
-    kinds = [(d.kind, d.version) for d in Ledger.at(home).history("co2")]
-    assert kinds == [("promoted", "1"), ("deployed", "1"), ("promoted", "2"), ("deployed", "2")]
+    kinds = [(d.kind, d.version) for d in Ledger.at(home).history("co2") if d.kind != "registered"]
+    assert kinds == [(kind, version) for version in "12" for kind in ("cleared", "promoted", "deployed")]
+    before = Ledger.at(home).newest()
     assert target.reconcile() == []  # nothing to do
-    assert len(Ledger.at(home).history()) == 4
+    assert Ledger.at(home).newest() == before
 
 
 def test_a_version_that_cannot_serve_changes_nothing(home: Path, target: LocalTarget) -> None:
@@ -240,7 +261,7 @@ def test_a_champion_that_cannot_start_leaves_the_one_before_serving(home: Path, 
     register(home, 1)
     register(home, 2, broken="gone")
     target.release("co2", 1, expected=None, reason="the first")
-    Ledger.at(home).promote("co2", 2, expected=1, reason="by another hand")
+    promoted(home, 2, expected=1)
     done = target.reconcile()
     assert "version 2 cannot serve" in done[0]
     assert done[1] == "co2: version 1 serves on"
@@ -249,7 +270,7 @@ def test_a_champion_that_cannot_start_leaves_the_one_before_serving(home: Path, 
 
 def test_what_the_ledger_does_not_know_is_ended(home: Path, target: LocalTarget) -> None:
     """A server and a route that no decision stands behind are taken away."""
-    target.boot(register(home, 7, workload="stray"))
+    target.boot(place(home, 7, workload="stray"))
     Ledger.at(home).record("registered", "co2", 1)
     target.reconcile()
     assert programs(home) == set()
@@ -258,13 +279,14 @@ def test_what_the_ledger_does_not_know_is_ended(home: Path, target: LocalTarget)
 
 def test_routes_follow_a_ledger_that_was_restored(home: Path, target: LocalTarget) -> None:
     """Routes that are ahead of the ledger (a backup was restored) do not keep it from being followed."""
-    register(home, 1)
+    first = register(home, 1)
     register(home, 2)
     target.release("co2", 1, expected=None, reason="the first")
     target.release("co2", 2, expected=1, reason="better")
     for file in home.glob("ledger.*"):
         file.unlink()
-    Ledger.at(home).promote("co2", 1, expected=None, reason="restored")
+    record(home, first)
+    promoted(home, 1, expected=None)
     target.reconcile()
     is_settled(home, "1")
 
@@ -353,16 +375,13 @@ def test_an_old_server_is_drained_before_it_ends(home: Path, target: LocalTarget
 @pytest.mark.slow
 def test_the_real_model_server_is_released(home: Path, target: LocalTarget) -> None:
     """The reference model, served by `python -m serving` from its manifest, answers through the gateway."""
-    folder = ROOT / "benchmarks" / "reference_model"
-    manifest = manifests.render("reference", 1, folder, tree_digest(folder), ServeSection())
-    write_atomically(manifests.file(home, "reference", 1), manifests.text(manifest))
+    registered.register(home, 1)
     url = start_gateway(home)
     target.release("reference", 1, expected=None, reason="the first")
     status, body = answer("GET", f"{url}/v2/models/reference", 5)
     assert (status, json.loads(body)["name"]) == (200, "reference")
 
-    other = manifests.render("reference", 2, folder, "0" * 64, ServeSection())
-    write_atomically(manifests.file(home, "reference", 2), manifests.text(other))
-    with pytest.raises(UserError, match="not the ones"):
+    (registered.register(home, 2) / "model.json").write_text("{}")
+    with pytest.raises(UserError, match=r"model\.json is not the file that was signed"):
         target.release("reference", 2, expected=1, reason="tampered")
     assert answer("GET", f"{url}/v2/models/reference/ready", 5)[0] == 200

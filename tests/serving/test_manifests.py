@@ -53,7 +53,7 @@ def test_kserve_reads_every_word_of_it() -> None:
     """KServe's V1beta1InferenceService, read from the manifest and written back, is the manifest: no key is unknown or mistyped."""
     written = [
         render("co2", 3, Path("/home/größe/models/co2/3"), DIGEST, ServeSection()),
-        render("co2", "4", "s3://bucket/co2/4", DIGEST, ServeSection(replicas=3, cpu="500m", memory="512Mi", timeout_s=5)),
+        render("co2", "4", "s3://bucket/co2/4", DIGEST, ServeSection(replicas=3, cpu="500m", memory="512Mi", timeout_s=5), 17),
     ]
     found = subprocess.run([sys.executable, "-c", READ], input=json.dumps(written), capture_output=True, text=True, check=True)
     assert json.loads(found.stdout) == written
@@ -68,10 +68,15 @@ def test_the_local_target_runs_what_the_manifest_says() -> None:
 
 
 def test_a_remote_model_is_fetched_by_kserve() -> None:
-    """A URI becomes STORAGE_URI, and the server reads where KServe's storage initialiser puts it."""
-    manifest = render("co2", 3, "s3://bucket/co2/3", DIGEST, ServeSection())
-    assert manifests.environment(manifest)["STORAGE_URI"] == "s3://bucket/co2/3"
-    assert manifests.argument(manifest, "--model_dir") == "/mnt/models"
+    """A URI becomes STORAGE_URI, and the server reads where KServe's storage initialiser puts it: the model's folder, its signature
+    and its statement side by side; it trusts the keys of a ConfigMap, and is told the record that cleared the version."""
+    manifest = render("co2", 3, "s3://bucket/co2", DIGEST, ServeSection(), sequence=17)
+    assert manifests.environment(manifest)["STORAGE_URI"] == "s3://bucket/co2"
+    assert manifests.argument(manifest, "--model_dir") == "/mnt/models/3"
+    assert manifests.argument(manifest, "--sequence") == "17"
+    (mount,) = manifests.container_of(manifest)["volumeMounts"]
+    assert manifests.argument(manifest, "--trusted_keys").startswith(mount["mountPath"])
+    assert manifest["spec"]["predictor"]["volumes"][0]["configMap"] == {"name": manifests.TRUSTED}
 
 
 def test_names_are_dns_names_and_never_meet() -> None:

@@ -65,6 +65,7 @@ def refusal(folder: Path, *options: str, **env: str) -> str:
         str(free_port()),
         "--grpc_port",
         "0",
+        "--unsigned",
         *options,
     ]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=60, check=False)
