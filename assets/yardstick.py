@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assets import grounds
 from assets.spec import Spec
 from assets.stages import read_features
 from assets.windows import length_rows, length_s
@@ -65,6 +66,7 @@ def make(spec: Spec, places: Places, version: str) -> None:
     from data import drift
 
     target = folder(places, spec.name, version)
+    grounds.keep(spec, places, version)
     if (target / "yardstick.json").is_file():
         return
     target.mkdir(parents=True, exist_ok=True)

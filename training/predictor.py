@@ -5,6 +5,7 @@ This is how evaluation, the gate and MLflow ask a model; the model server has it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,20 +42,24 @@ class OnnxPredictor:
         if missing := [c.name for c in self.signature.inputs if c.name not in table.columns]:
             raise UserError(f"the model reads columns that the table lacks: {', '.join(missing)}", where="table")
         outputs = self.signature.outputs
-        names = [output.tensor for output in outputs]
-        parts: list[Any] = [
-            self._session.run(names, self._feeds(table.iloc[start : start + BATCH])) for start in range(0, len(table), BATCH)
-        ]
+        parts = [self.ask(self._tensors(table.iloc[start : start + BATCH])) for start in range(0, len(table), BATCH)]
         if not parts:
             return {output.name: np.empty((0, *output.shape)) for output in outputs}
-        return {output.name: np.concatenate([part[i] for part in parts]) for i, output in enumerate(outputs)}
+        return {output.name: np.concatenate([part[output.name] for part in parts]) for output in outputs}
 
-    def _feeds(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
-        feeds = {column.tensor: as_tensor(table[column.name], column) for column in self.signature.inputs}
-        return {
+    def ask(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name for columns that are as the graph takes them (`as_tensor`), by the graph's names; one call, whatever
+        it takes."""
+        outputs = self.signature.outputs
+        feeds = {
             tensor: values[:, None] if values.ndim == 1 and self._ranks[tensor] == 2 else values
-            for tensor, values in feeds.items()
+            for tensor, values in tensors.items()
         }
+        found: Any = self._session.run([output.tensor for output in outputs], feeds)
+        return {output.name: values for output, values in zip(outputs, found, strict=True)}
+
+    def _tensors(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
+        return {column.tensor: as_tensor(table[column.name], column) for column in self.signature.inputs}
 
 
 def as_tensor(values: pd.Series | Any, column: Input) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from serving.records.label import Label, by_id
+from serving.records.label import Label, by_id, by_time
 from serving.records.packing import Packer
 from serving.records.prediction import ROLES, Content, Prediction, Role, id_bytes, id_text
 from serving.records.tables import tables
@@ -73,6 +73,23 @@ def labels_of(connection: sa.Connection, prediction_id: str) -> list[Label]:
         about = by_id(id_text(key), row.row, row.horizon or None)
         value = row.name if row.number is None else row.number
         found[about] = Label(workload=row.workload, about=about, value=value, actor=row.actor)
+    return list(found.values())
+
+
+def labels_at(connection: sa.Connection, workload: str, moments: Sequence[tuple[int, str | None]]) -> list[Label]:
+    """The newest label about each time (seconds since 1970) and entity (None: of any); one that names no entity is about all of them."""
+    import sqlalchemy as sa
+
+    of = tables().truths.c
+    found: dict[str, Label] = {}
+    for time, entity in dict.fromkeys(moments):
+        chosen = sa.select(of.entity, of.name, of.number, of.actor).where(of.workload == workload, of.target_time == time)
+        if entity is not None:
+            chosen = chosen.where(of.entity.in_([entity, ""]))
+        row = connection.execute(chosen.order_by(of.sequence.desc()).limit(1)).one_or_none()
+        if row is not None:
+            value = row.name if row.number is None else row.number
+            found[f"{time}|{entity}"] = Label(workload=workload, about=by_time(time, entity), value=value, actor=row.actor)
     return list(found.values())
 
 

@@ -94,6 +94,11 @@ class Records:
         with self._reading() as connection:
             return reading.labels_of(connection, prediction_id)
 
+    def labels_at(self, workload: str, moments: Sequence[tuple[int, str | None]]) -> list[Label]:
+        """The newest label about each of these times and entities (None: of any)."""
+        with self._reading() as connection:
+            return reading.labels_at(connection, workload, moments)
+
     def predictions(
         self, workload: str, *, after: int = 0, limit: int | None = None, role: Role | None = None
     ) -> Iterator[Prediction]:
