@@ -144,8 +144,12 @@ def moved(standing: Standing, home: Path) -> Standing:
 
 
 def version_page(home: Path, ledger: Ledger, workload: str, version: str) -> str:
-    """The card with what was decided since; FileNotFoundError where there is none."""
-    found, release = Card.read(bom_file(home, workload, version)), ledger.release(workload)
+    """The card with what was decided since; FileNotFoundError where there is none, Refusal where it is damaged."""
+    try:
+        found = Card.read(bom_file(home, workload, version))
+    except UserError as error:
+        raise Refusal(503, f"{error.what}; {error.next_step}") from error
+    release = ledger.release(workload)
     places = {release.previous: "previous", release.challenger: "challenger", release.champion: "champion"}
     decided = [one for one in ledger.latest(workload, _KEPT, _DECIDED) if one.version == version]
     return card.page(found, decided, state=places.get(version, ""))
