@@ -23,6 +23,7 @@ from serving.gateway.shadow import Shadow
 from serving.gateway.telemetry import Telemetry
 from serving.gateway.traffic import challenged
 from serving.gateway.tries import Asked, Tries, Try, record
+from serving.records.prediction import Prediction
 from serving.routes import Route
 
 log = logging.getLogger("aiprime.gateway")
@@ -51,7 +52,7 @@ class Inference:
     async def handle(self, request: web.BaseRequest, call: Call, workload: str) -> web.Response:
         """Answer one request for a workload; every refusal is counted like an answer. Refusal where there is no such workload."""
         started = time.perf_counter()
-        route = self._route(workload)
+        route = self.route(workload)
         try:
             response = await (self._relay if call.instances is None else self._infer)(request, call, route)
         except Refusal as refusal:
@@ -68,23 +69,43 @@ class Inference:
 
     async def _infer(self, request: web.BaseRequest, call: Call, route: Route) -> web.Response:
         self._journal.admit()
-        asked = await read(self._bodies, request, call.line, call.instances, route.max_body_mb << 20)
-        workload, prediction_id = route.workload, ids.new_id()
+        asked = await self.read(request, call, route)
+        tried, prediction_id = await self._answered(route.workload, asked)
+        return self._written(tried, asked, prediction_id)
+
+    async def read(self, request: web.BaseRequest, call: Call, route: Route) -> Asked:
+        """The request, whole; Refusal where it is too long, or does not come."""
+        return await read(self._bodies, request, call.line, call.instances, route.max_body_mb << 20)
+
+    async def answered(self, asked: Asked, workload: str) -> tuple[web.Response, Prediction]:
+        """An inference's answer as its client sees it, and its record whether that is kept or not; counted like any other."""
+        self._journal.admit()
+        started = time.perf_counter()
+        tried, prediction_id = await self._answered(workload, asked)
+        response = self._written(tried, asked, prediction_id)
+        self._telemetry.count(workload, tried.route.version or "", response.status, time.perf_counter() - started)
+        return response, record(prediction_id, asked, tried)
+
+    async def _answered(self, workload: str, asked: Asked) -> tuple[Try, str]:
+        """The try that the client sees, durable where it is to be kept, and its id."""
+        prediction_id = ids.new_id()
         self._journal.coming += 1
         try:
             tries = await self._tried(workload, prediction_id, asked)
         finally:
             self._journal.coming -= 1
-        if tries[0].busy:  # nothing was predicted, so there is nothing to keep: a flood does not fill the disk
-            return written(tries[0])
-        if ids.kept(prediction_id, self._route(workload).sample):
+        # Where it is busy nothing was predicted, so there is nothing to keep: a flood does not fill the disk.
+        if not tries[0].busy and ids.kept(prediction_id, self.route(workload).sample):
             await self._journal.keep(*(record(prediction_id, asked, one) for one in tries))
             self._copy(tries[0], prediction_id, asked)
-        return written(tries[0], asked.protocol, prediction_id)
+        return tries[0], prediction_id
+
+    def _written(self, tried: Try, asked: Asked, prediction_id: str) -> web.Response:
+        return written(tried) if tried.busy else written(tried, asked.protocol, prediction_id)
 
     async def _tried(self, workload: str, prediction_id: str, asked: Asked) -> list[Try]:
         """What came of it: first the try that the client sees, then a challenger's that failed."""
-        route = self._route(workload)  # it may have changed while the body came
+        route = self.route(workload)  # it may have changed while the body came
         failed = None
         if route.challenger is not None and challenged(route, prediction_id, self._entity(route, asked)):
             failed = await self._challenger(workload, asked)
@@ -128,17 +149,18 @@ class Inference:
 
     async def _champion(self, workload: str, asked: Asked) -> Try:
         """The champion's answer, whatever it is, or the try that its deadline ended; Refusal where nobody answers."""
-        route = self._route(workload)
+        route = self.route(workload)
         tried = await self._tries.once(route, "champion", asked, deadline_s=route.timeout_s)
         if tried.lost:
             self._pointer.refresh()
-            route = self._route(workload)
+            route = self.route(workload)
             tried = await self._tries.once(route, "champion", asked, deadline_s=route.timeout_s, fresh=True)
         if tried.error is not None:
             log.warning("%s: %s does not answer: %s", workload, route.server, tried.error)
         return tried
 
-    def _route(self, workload: str) -> Route:
+    def route(self, workload: str) -> Route:
+        """The workload's route; Refusal where there is none, or nothing of it may serve."""
         route = self._pointer.routes.get(workload)
         if route is None:
             raise Refusal(404, f"no workload {workload[:100]!r}")
