@@ -12,6 +12,7 @@ from assets import aliases
 from assets.spec import names
 from data.errors import UserError
 from data.places import Places
+from serving.cards import card_path
 from serving.deploy import LocalTarget
 from serving.ledger import Decision, Ledger
 from serving.release import Release
@@ -29,8 +30,8 @@ class Done:
 
 
 def versions(places: Places, workload: str | None = None) -> list[dict[str, Any]]:
-    """Every registered version, newest first: its verdict, its state (champion, previous, challenger ..., held, refused) and since when."""
-    ledger = Ledger.at(places.home)
+    """Every registered version, newest first: verdict, state (champion, previous, challenger ..., held, refused) and since when, its card."""
+    ledger, gateway = Ledger.at(places.home), places.service("gateway") or ""
     found = []
     for name in [_known(places, workload)] if workload else names(places):
         release, history = ledger.release(name), ledger.history(name)
@@ -41,7 +42,7 @@ def versions(places: Places, workload: str | None = None) -> list[dict[str, Any]
             state, since = _state(release, one, history)
             found.append(
                 {"workload": name, "version": one.version, "state": state, "since": since, "verdict": one.payload["verdict"]}
-                | {"registered": one.at, "paused": release.paused}
+                | {"registered": one.at, "paused": release.paused, "card": gateway + card_path(name, one.version)}
             )
     return found
 
@@ -54,7 +55,11 @@ def versions_text(found: list[dict[str, Any]]) -> str:
             seen = one["workload"]
             lines.append(f"{seen}{'  (paused: nothing changes by itself)' if one['paused'] else ''}")
         lines.append(f"  {one['version']:<5} {one['state']:<26} {one['since'][:19]:<20} {one['verdict']}")
-    return "\n".join(lines) or "no version is registered yet; aiprime run makes one"
+    if not lines:
+        return "no version is registered yet; aiprime run makes one"
+    return "\n".join(
+        [*lines, f"what is known of each: {found[0]['card'].rpartition('/models/')[0]}/models/NAME/versions/VERSION"]
+    )
 
 
 def promote(places: Places, workload: str, version: str | None, reason: str, override: bool) -> Done:

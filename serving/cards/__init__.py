@@ -6,8 +6,8 @@
 Nothing is added here: what a page shows is what the document says. Knows nothing of how the document was made.
 """
 
-from serving.cards.reading import Card, bom_file, card_file, markdown_file
+from serving.cards.reading import Card, bom_file, card_file, card_path, markdown_file
 from serving.cards.sections import Section, sections
 from serving.cards.wanted import Completeness, completeness
 
-__all__ = ["Card", "Completeness", "Section", "bom_file", "card_file", "completeness", "markdown_file", "sections"]
+__all__ = ["Card", "Completeness", "Section", "bom_file", "card_file", "card_path", "completeness", "markdown_file", "sections"]

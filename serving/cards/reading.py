@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from data.errors import UserError
 from serving.chain import canonical
@@ -28,6 +29,11 @@ def markdown_file(home: Path, workload: str, version: str | int) -> Path:
 def card_file(home: Path, workload: str, version: str | int) -> Path:
     """HOME/models/WORKLOAD/VERSION.card.html."""
     return home / "models" / workload / f"{version}.card.html"
+
+
+def card_path(workload: str, version: str | int) -> str:
+    """Where the gateway shows it."""
+    return f"/models/{quote(workload, safe='')}/versions/{quote(str(version), safe='')}"
 
 
 @dataclass(frozen=True)

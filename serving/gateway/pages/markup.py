@@ -82,11 +82,6 @@ def model_path(workload: str) -> str:
     return f"/models/{quote(workload, safe='')}"
 
 
-def version_path(workload: str, version: str) -> str:
-    """The page of a version: its card."""
-    return f"{model_path(workload)}/versions/{quote(version, safe='')}"
-
-
 def table(title: str, columns: list[str], rows: list[list[str]]) -> str:
     """A table with a caption for those who hear it; cells are markup already."""
     head = "".join(f'<th scope="col">{esc(one)}</th>' for one in columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from serving.cards import card_path
 from serving.gateway.pages import bars
 from serving.gateway.pages.markup import (
     badge,
@@ -15,7 +16,6 @@ from serving.gateway.pages.markup import (
     model_path,
     moment,
     table,
-    version_path,
     whole,
 )
 from serving.gateway.pages.overview import answered, judged, named
@@ -66,7 +66,7 @@ def _facts(one: Standing) -> str:
 
 def _version(one: Standing, version: str) -> str:
     """The version's name, leading to its card."""
-    return f'<a href="{esc(version_path(one.workload, version))}">version {esc(version)}</a>'
+    return f'<a href="{esc(card_path(one.workload, version))}">version {esc(version)}</a>'
 
 
 def _challenger(one: Standing) -> tuple[str, str]:
