@@ -15,6 +15,7 @@ SETTINGS = """\
 # Written by aiprime; edited by hand it is written again. Why each line: docs/decisions/0003-dagster-that-recovers.md
 telemetry: {enabled: false}
 nux: {enabled: false}
+storage: {custom: {module: orchestration.storage, class: PatientStorage, config: {base_dir: {env: DAGSTER_HOME}}}}
 run_launcher: {module: orchestration.launcher, class: ProcessLauncher}
 run_coordinator: {module: dagster._core.run_coordinator.queued_run_coordinator, class: QueuedRunCoordinator}
 concurrency:
