@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from data.recipe import (
 __all__ = [
     "StageRun",
     "bring_up_to_date",
+    "checkout",
     "collect",
     "initialise",
     "locked",
@@ -253,6 +254,21 @@ def collect(root: Path) -> int:
             ) from error
         repo.gc(workspace=True, force=True)
     return pushed
+
+
+def checkout(root: Path) -> list[str]:
+    """Bring the outputs that dvc.lock names out of the cache, over what lies there; those that are not in the cache."""
+    wanted = [path for workload in workloads(root) for outs in outputs(root, workload).values() for path in outs]
+    if not wanted:
+        return []
+    from dvc.exceptions import CheckoutError
+
+    with chdir(root), _repo(root) as repo:  # DVC counts targets from the working directory
+        try:
+            repo.checkout(wanted, force=True)
+        except CheckoutError as error:
+            return sorted(str(one) for one in error.target_infos)
+    return []
 
 
 def initialise(root: Path, home: Path) -> None:

@@ -9,13 +9,14 @@ from typing import NoReturn
 
 import typer
 
-from orchestration.commands import keeping, lifecycle, processes, projects, releases
+from orchestration.commands import keeping, lifecycle, processes, projects, releases, safekeeping
 
 _WORDS = (
     *(processes.up, processes.down, processes.status),
     *(lifecycle.run, lifecycle.retrain, lifecycle.replay),
     *(projects.workloads, lifecycle.predict, projects.new, projects.remove),
     *(keeping.gc, keeping.export),
+    *(safekeeping.backup, safekeeping.restore, safekeeping.verify),
     *(processes.logs, processes.doctor),
 )
 _OF_A_RELEASE = (releases.promote, releases.rollback, releases.pause, releases.resume, releases.approve)

@@ -19,12 +19,13 @@ def gc(
     ] = None,
 ) -> None:
     """Free disk: old versions' files and unreferenced data; records too, where a date is named."""
-    from orchestration import freeing, housekeeping
+    from orchestration import freeing, housekeeping, whole_state
 
     places = options.places()
-    print(housekeeping.gc(places, keep))
-    if records_before:
-        print(freeing.records(places, records_before))
+    with whole_state.held(places, "gc"):
+        print(housekeeping.gc(places, keep))
+        if records_before:
+            print(freeing.records(places, records_before))
 
 
 def export(

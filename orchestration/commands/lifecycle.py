@@ -18,10 +18,11 @@ def run(
     as_json: options.Json = False,
 ) -> None:
     """Bring a workload up to date: only what changed is done again."""
-    from orchestration import report, running
+    from orchestration import opening, report, running
 
     places = options.places()
     running.show_progress()
+    opening.prepare(places)
     outcome = running.run(places, workload, until)
     options.show(as_json, vars(outcome), lambda _: report.outcome_text(places, outcome))
     if outcome.failed:
@@ -37,10 +38,11 @@ def retrain(
     as_json: options.Json = False,
 ) -> None:
     """Fit on all that is known but a gate window, judge on that, and release what passes."""
-    from orchestration import report, retraining, running
+    from orchestration import opening, report, retraining, running
 
     places = options.places()
     running.show_progress()
+    opening.prepare(places)
     outcome = retraining.retrain(places, workload, reason, until)
     options.show(as_json, vars(outcome), lambda _: report.outcome_text(places, outcome))
     if outcome.failed:
@@ -62,10 +64,12 @@ def replay(
     as_json: options.Json = False,
 ) -> None:
     """Play later years as live traffic, truth arriving late, and watch the loop keep the model honest."""
+    from orchestration import opening
     from orchestration.replay import playing, screen
 
     asked = {"end": end, "speed": playing.pace(speed), "fault": fault, "replace_champion": yes}
-    done = playing.replay(options.places(), workload, start, told=screen.Screen().told, **asked)
+    opening.prepare(places := options.places())
+    done = playing.replay(places, workload, start, told=screen.Screen().told, **asked)
     options.show(as_json, playing.plain(done), lambda _: screen.summary(done))
 
 

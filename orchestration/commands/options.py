@@ -15,11 +15,15 @@ Version = Annotated[str | None, typer.Argument(help="A registered version; `aipr
 Reason = Annotated[str, typer.Option(help="Why; it stays on record.")]
 
 
-def places() -> "Places":
-    """The project that the command is called in; UserError outside of one."""
+def places(*, reading: bool = False) -> "Places":
+    """The project that the command is called in; UserError outside of one, and unless it is `reading` where a newer one made the state."""
+    from data import state
     from data.places import Places
 
-    return Places.find()
+    found = Places.find()
+    if not reading:
+        state.refuse_newer(found.home)
+    return found
 
 
 def show(as_json: bool, value: Any, text: Callable[[Any], str]) -> None:

@@ -15,12 +15,13 @@ def up(
 ) -> None:
     """Start the Dagster UI, the MLflow UI and the gateway; print their URLs and a curl that works."""
     from assets.spec import load
-    from orchestration import report, running, services
+    from orchestration import opening, report, running, services
 
     places = options.places()
     if run:
         load(places, run)  # a mistyped name starts nothing
     running.show_progress()
+    opening.prepare(places)
     services.start(places, services.CORE)
     outcome = running.run(places, run) if run else None
     services.start(places)
@@ -39,7 +40,7 @@ def down() -> None:
     """Stop every process that was started here."""
     from orchestration import services
 
-    services.stop(options.places())
+    services.stop(options.places(reading=True))
     print("stopped: no process is left")
 
 
@@ -47,7 +48,7 @@ def status(as_json: options.Json = False) -> None:
     """What runs, what serves, and since when."""
     from orchestration import report
 
-    options.show(as_json, report.status(options.places()), report.status_text)
+    options.show(as_json, report.status(options.places(reading=True)), report.status_text)
 
 
 def logs(
@@ -57,14 +58,14 @@ def logs(
     """The last lines that the processes wrote."""
     from orchestration import report
 
-    print(report.logs(options.places(), name, lines))
+    print(report.logs(options.places(reading=True), name, lines))
 
 
 def doctor(as_json: options.Json = False) -> None:
     """Look for what commonly goes wrong, and say what to do about it."""
     from orchestration import doctor as doctors
 
-    findings = doctors.examine(options.places())
+    findings = doctors.examine(options.places(reading=True))
     options.show(as_json, [vars(one) for one in findings], doctors.text)
     if any(one.state == "bad" for one in findings):
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ def workloads(as_json: options.Json = False) -> None:
     """The workloads of this project, with what each serves."""
     from orchestration import report
 
-    options.show(as_json, report.workloads(options.places()), report.workloads_text)
+    options.show(as_json, report.workloads(options.places(reading=True)), report.workloads_text)
 
 
 def new(

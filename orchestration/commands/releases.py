@@ -13,7 +13,7 @@ def release_list(
     """The versions with the gate's verdict and their state: champion, previous, challenger and its step, held, refused."""
     from orchestration import releasing
 
-    options.show(as_json, releasing.versions(options.places(), workload), releasing.versions_text)
+    options.show(as_json, releasing.versions(options.places(reading=True), workload), releasing.versions_text)
 
 
 def promote(

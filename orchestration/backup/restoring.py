@@ -1,0 +1,233 @@
+"""`aiprime restore`: a backup becomes the AIPRIME_HOME again, whole or not at all.
+
+Everything is checked, copied beside the home, checked again and made durable before one rename puts it into its place. Nothing of what was
+there before is deleted: it lies beside, under another name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+from data import infer, state, versions
+from data.errors import UserError
+from data.files import sha256, write_atomically
+from data.places import Places
+from orchestration.backup import manifest, receipts
+from orchestration.backup.copying import synced
+from orchestration.backup.manifest import HOME, PROJECT, Manifest
+from orchestration.backup.relocating import relocate
+from serving import snapshot
+from serving.deploy import LocalTarget
+from serving.ledger import Ledger
+from serving.records import Records
+from serving.supervision import Supervisor
+
+_LOCK = "dvc.lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What a restore came to."""
+
+    backup: Path
+    manifest: Manifest
+    aside: Path | None  # the home that was there before
+    notes: tuple[str, ...]  # what a person should know or do
+    forgotten: int  # receipts of erasures that were applied again
+    seconds: float
+
+
+def restore(
+    places: Places,
+    source: Path,
+    *,
+    replace: bool = False,
+    receipts_from: Path | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> Restored:
+    """Put a backup (or the newest of a folder of backups) into the place of AIPRIME_HOME.
+
+    UserError, and nothing changed, where the backup is damaged or of a newer version, processes run, or there is a state already and
+    `replace` is not given. `receipts_from` holds receipts of erasures that came after the backup; those beside it are found.
+    """
+    began, at = time.perf_counter(), datetime.now(UTC)
+    folder = manifest.newest(source.expanduser().resolve())
+    told(f"looking through {folder}")
+    found = manifest.verify(folder)
+    _checked(places, found, replace)
+    beside = [receipts_from, folder.parent / receipts.FOLDER, places.home / receipts.FOLDER]
+    later = _later_receipts(found, beside)
+    told(f"{len(found.files):,} files hold; copying {found.size / 1e6:,.1f} MB")
+    places.home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=places.home.parent, prefix=f".{places.home.name}.restoring-") as temporary:
+        made = Path(temporary) / "home"
+        _copy(folder, found, made)
+        relocate(made)
+        _hold(made)
+        if url := snapshot.elsewhere():
+            snapshot.pour_in(made, url)
+            for name in snapshot.DATABASES:
+                (made / name).unlink()
+        aside = _in_place(places, made, at)
+    notes = _project(places, folder, at)
+    if not folder.parent.name.startswith("."):
+        receipts.note_destination(places.home, folder.parent)
+    notes += _told(places, found)
+    forgotten = _forget_again(places, later)
+    return Restored(
+        backup=folder,
+        manifest=found,
+        aside=aside,
+        notes=tuple(notes),
+        forgotten=forgotten,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _checked(places: Places, found: Manifest, replace: bool) -> None:
+    """UserError where this backup may not become this home now."""
+    if found.schema > state.VERSION:
+        what = f"the backup is of version {found.schema}; this AI Prime knows up to {state.VERSION}"
+        raise UserError(what, where=found.name, next_step="use the AI Prime that took it; nothing was changed")
+    if places.home.is_symlink() or places.home.is_mount():
+        step = "name a folder in it as AIPRIME_HOME: one rename puts a whole home into its place"
+        raise UserError("the home is a mount point or a link", where=str(places.home), next_step=step)
+    if Supervisor(places.home).alive():
+        raise UserError("processes of this home run", where=str(places.home), next_step="aiprime down, then restore")
+    if places.home.is_dir() and any(places.home.iterdir()) and not replace:
+        step = "--replace puts the backup into its place and keeps what is there beside it; or name another AIPRIME_HOME"
+        raise UserError("there is a state already", where=str(places.home), next_step=step)
+    if url := snapshot.elsewhere():
+        snapshot.refuse_full(url)
+    lock = places.root / _LOCK
+    kept = next((one for one in found.of(PROJECT) if one.path == f"{PROJECT}/{_LOCK}"), None)
+    if lock.is_file() and kept and sha256(lock) != kept.sha256 and not replace:
+        step = "--replace puts the backup's into its place and keeps this one beside it; or delete it"
+        raise UserError("the project has another dvc.lock", where=str(lock), next_step=step)
+
+
+def _copy(folder: Path, found: Manifest, made: Path) -> None:
+    """The home's files, hashed again as they lie there: a disk may lie about what it was given."""
+    bad = []
+    for one in found.of(HOME):
+        target = made / one.path.removeprefix(f"{HOME}/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / one.path, target)
+        if said := manifest.differs(one, target):
+            bad.append(f"copied, {said}")
+        target.chmod(one.mode)
+        synced(target)
+    manifest.refuse(folder, bad)
+    if (keys := made / "keys").is_dir():
+        keys.chmod(0o700)
+
+
+def _hold(made: Path) -> None:
+    """UserError where a chain of the copy is broken: a home is not begun with that."""
+    for name, chain in {
+        "ledger": Ledger(made / snapshot.LEDGER, noted=made / "ledger.head"),
+        "records": Records(made / snapshot.RECORDS, noted=made / "records.head"),
+    }.items():
+        if broken := chain.verify():
+            what = f"the chain of the {name} in the backup is broken at {broken.sequence}: {broken.what}"
+            raise UserError(what, next_step="restore an older backup; nothing was changed")
+
+
+def _in_place(places: Places, made: Path, at: datetime) -> Path | None:
+    """One rename each: the old home goes beside, the new one comes."""
+    for place, _, _ in os.walk(made, topdown=False):
+        synced(Path(place))
+    aside = None
+    if places.home.is_dir():
+        if any(places.home.iterdir()):
+            aside = places.home.with_name(f"{places.home.name}.before-{at:%Y%m%dT%H%M%SZ}")
+            places.home.rename(aside)
+        else:
+            places.home.rmdir()
+    made.rename(places.home)
+    synced(places.home.parent)
+    return aside
+
+
+def _project(places: Places, folder: Path, at: datetime) -> list[str]:
+    """dvc.lock and what it names, and workloads that are missing here; what is otherwise than it was then, in sentences."""
+    notes = []
+    lock, kept = places.root / _LOCK, folder / PROJECT / _LOCK
+    if kept.is_file():
+        if lock.is_file() and lock.read_bytes() != kept.read_bytes():
+            aside = lock.with_name(f"{_LOCK}.before-{at:%Y%m%dT%H%M%SZ}")
+            lock.rename(aside)
+            notes.append(f"the project's {_LOCK} is the backup's now; what it was lies beside it as {aside.name}")
+        write_atomically(lock, kept.read_bytes())
+    for file in sorted((folder / PROJECT / "orchestration" / "workloads").glob("*/defs.yaml")):
+        notes += _workload(places, file)
+    versions.initialise(places.root, places.home)
+    if kept.is_file():
+        missing = versions.checkout(places.root)
+        notes += [f"{path} is not in the DVC cache of the backup: aiprime run makes it again" for path in missing]
+    return notes
+
+
+def _told(places: Places, found: Manifest) -> list[str]:
+    """Put on record what happened, and seal the statements that were cut from what they say; what could not be sealed."""
+    ledger, notes = Ledger.at(places.home), []
+    for workload in ledger.workloads():
+        release = ledger.release(workload)
+        payload = {"backup": found.name, "taken": found.begun, "decision": found.ends.decisions[0], "reason": "aiprime restore"}
+        ledger.record("restored", workload, release.champion or "", payload, actor="person")
+        for serves in filter(None, (release.champion, release.challenger)):
+            try:
+                LocalTarget(places.home, ledger).clearance.manifest(workload, serves)
+            except UserError as error:
+                notes.append(f"{workload}: version {serves} cannot serve as it is: {error.what}")
+    return notes
+
+
+def _workload(places: Places, kept: Path) -> list[str]:
+    """Bring a workload back that this project does not have; a text that differs is the project's own, and stays."""
+    name = kept.parent.name
+    ours = places.defs(name)
+    if not ours.is_file():
+        from assets.spec import read
+
+        write_atomically(ours, kept.read_bytes())
+        infer.register(places.root, name, read(ours).family)
+        return [f"the workload {name} is back: {ours.relative_to(places.root)}"]
+    if ours.read_bytes() != kept.read_bytes():
+        return [f"{ours.relative_to(places.root)} is another one than then, and stays; the backup's: {kept}"]
+    return []
+
+
+def _later_receipts(found: Manifest, folders: list[Path | None]) -> dict[str, bytes]:
+    """Receipts of erasures that came after the backup, by name; UserError where nobody here can apply them again."""
+    of_then = {Path(one.path).name for one in found.of(HOME) if one.path.startswith(f"{HOME}/{receipts.FOLDER}/")}
+    later = {}
+    for folder in filter(None, folders):
+        later |= {name: text for name, text in receipts.found(folder).items() if name not in of_then}
+    if later and find_spec("assets.forgetting") is None:
+        raise UserError(
+            f"{len(later)} erasures came after this backup, and cannot be applied again here",
+            where=", ".join(later),
+            next_step="use an AI Prime that knows `aiprime forget`; nothing was changed",
+        )
+    return later
+
+
+def _forget_again(places: Places, later: dict[str, bytes]) -> int:
+    """Apply the erasures that came after the backup; how many receipts there were."""
+    if came := receipts.add(later, places.home / receipts.FOLDER):
+        from assets import forgetting
+        from assets.platform import Platform
+
+        if (platform := Platform()).places != places:
+            raise RuntimeError(f"{places.home} is not the home of the project in which this is called")
+        forgetting.reapply(platform, came)
+    return len(came)

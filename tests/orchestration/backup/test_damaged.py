@@ -1,0 +1,115 @@
+"""A backup that is not what it was when it was finished is refused, and nothing is changed (fault 85)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data.errors import UserError
+from data.places import Places
+from orchestration import verifying
+from orchestration.backup import manifest
+from orchestration.backup.restoring import restore
+from orchestration.backup.taking import backup
+
+
+def _flip(folder: Path) -> None:
+    file = folder / "home/models/co2/1/model.onnx"
+    raw = bytearray(file.read_bytes())
+    raw[2500] ^= 1
+    file.write_bytes(raw)
+
+
+def _truncate(folder: Path) -> None:
+    file = folder / "home/ledger.db"
+    file.write_bytes(file.read_bytes()[:-4096])
+
+
+def _delete(folder: Path) -> None:
+    (folder / "home/keys/signing.pem").unlink()
+
+
+def _add(folder: Path) -> None:
+    (folder / "home/models/co2/1/extra.py").write_text("")
+
+
+def _link(folder: Path) -> None:
+    file = folder / "home/models/co2/1/model.json"
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+
+
+def _unfinish(folder: Path) -> None:
+    (folder / manifest.FINISHED).unlink()
+
+
+def _rewrite(folder: Path) -> None:
+    file = folder / manifest.MANIFEST
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 2').replace('"mode": 420', '"mode": 511'))
+
+
+def _truncated_manifest(folder: Path) -> None:
+    file = folder / manifest.MANIFEST
+    file.write_text(file.read_text()[:-50])
+
+
+def _outside(folder: Path) -> None:
+    """Whoever wrote this one wants a file elsewhere."""
+    told = manifest.read(folder)
+    bad = manifest.Kept("home/../../../evil", "0" * 64, 0, 0o644, 0, 0)
+    manifest.write(folder, type(told)(**vars(told) | {"files": (*told.files, bad)}))
+
+
+def _broken_chain(folder: Path) -> None:
+    """All digests hold: the ledger was broken, and the manifest made to fit."""
+    import sqlite3
+    from contextlib import closing
+    from dataclasses import replace
+
+    from data.files import sha256
+
+    file = folder / "home/ledger.db"
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("update decisions set actor = 'nobody' where sequence = 1")
+    told = manifest.read(folder)
+    size, digest = file.stat().st_size, sha256(file)
+    files = tuple(replace(one, sha256=digest, size=size) if one.path == "home/ledger.db" else one for one in told.files)
+    for left in (folder / "home").glob("ledger.db-*"):
+        left.unlink()
+    manifest.write(folder, type(told)(**vars(told) | {"files": files}))
+
+
+_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a flipped bit": (_flip, r"model\.onnx is changed: sha256"),
+    "a truncated file": (_truncate, r"ledger\.db has \d+ bytes"),
+    "a missing file": (_delete, r"signing\.pem is missing"),
+    "a file more": (_add, r"extra\.py is not in the manifest"),
+    "a link": (_link, r"model\.json is missing"),
+    "no end": (_unfinish, "no finished backup"),
+    "a changed manifest": (_rewrite, "not what the backup ended with"),
+    "a cut-off manifest": (_truncated_manifest, "not what the backup ended with"),
+    "a path that leads out": (_outside, "no file of a backup"),
+    "a broken chain": (_broken_chain, "broken at 1"),
+}
+
+
+@pytest.mark.parametrize("damage", _DAMAGE)
+def test_it_is_refused_and_nothing_changes(places: Places, kept: Path, other: Places, damage: str) -> None:
+    """Each kind of damage is named, also by `aiprime verify BACKUP`; no home appears, and no temporary folder stays."""
+    taken = backup(places, kept)
+    act, said = _DAMAGE[damage]
+    act(taken.folder)
+    with pytest.raises(UserError, match=said):
+        restore(other, taken.folder)
+    assert list(other.home.parent.iterdir()) == [other.root]
+    assert not (other.root / "dvc.lock").exists()
+    assert next(one.state for one in verifying.of_backup(taken.folder)) == "bad" or damage == "a broken chain"
+
+
+def test_a_folder_without_backups_is_said(tmp_path: Path, other: Places) -> None:
+    """A folder that holds no backup, or does not exist, is a mistake that is named."""
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UserError, match="no finished backup"):
+            restore(other, folder)
