@@ -48,10 +48,10 @@ def make(df: pd.DataFrame, task: Task, data: DataSection, features: FeaturesSect
     return found
 
 
-def _sides(
+def sides(
     table: pd.DataFrame, time: pd.Series | None, data: DataSection, cutoff: Cutoff | None, reaches: tuple[int, ...] = (0,)
 ) -> np.ndarray:
-    """Which side each row is on; its truth lies `reaches` seconds after it."""
+    """Which side each row of a canonical table is on; its truth lies `reaches` seconds after it."""
     delay = seconds(data.label_delay)
     if cutoff is None:
         return (
@@ -61,6 +61,13 @@ def _sides(
         return split.by_order(table, cutoff.window_rows or round(data.holdout * len(table)))
     begins = cutoff.begins or time.nlargest(cutoff.window_rows or 0).iloc[-1].to_pydatetime()
     return split.by_window(time, begins, cutoff.until, reaches, delay, cutoff.frozen)
+
+
+def sides_of(df: pd.DataFrame, data: DataSection, features: FeaturesSection, cutoff: Cutoff | None) -> np.ndarray:
+    """Which side each row of a canonical table will be on as an example."""
+    step = seconds(data.step) if data.step else 0
+    reaches = tuple(horizon * step for horizon in features.horizons) or (0,)
+    return sides(df, df[data.time] if data.time else None, data, cutoff, reaches)
 
 
 def _of_rows(df: pd.DataFrame, task: Task, data: DataSection, features: FeaturesSection, cutoff: Cutoff | None) -> Examples:
@@ -77,7 +84,7 @@ def _of_rows(df: pd.DataFrame, task: Task, data: DataSection, features: Features
     )
     if data.time:
         table[TIME] = df[data.time]
-    table[SPLIT] = _sides(df, df[data.time] if data.time else None, data, cutoff)
+    table[SPLIT] = sides(df, df[data.time] if data.time else None, data, cutoff)
     table = table[table[TARGET].notna() & (table[SPLIT] != split.NEITHER)].reset_index(drop=True)
     table[ROW_ID] = np.arange(len(table))
     stored = None
@@ -141,7 +148,7 @@ def _of_series(df: pd.DataFrame, task: Task, data: DataSection, features: Featur
     table = pd.concat([past, pd.DataFrame(extra)], axis=1)
     table[time] = table[TIME]
     targets = [target_column(horizon) for horizon in features.horizons]
-    table[SPLIT] = _sides(df, table[TIME], data, cutoff, tuple(horizon * step for horizon in features.horizons))
+    table[SPLIT] = sides(df, table[TIME], data, cutoff, tuple(horizon * step for horizon in features.horizons))
     complete = table[targets].notna().all(axis=1)
     table = table[complete & (table[SPLIT] != split.NEITHER)].reset_index(drop=True)
     for column in known:

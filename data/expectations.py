@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeInt, model_validator
 
 from data.errors import UserError
+from data.planted import LeaksExpected, PoisonExpected
 from data.schema import Column
 from data.section import DataSection, Section
 
@@ -57,6 +58,8 @@ class QualitySection(Section):
 
     rows: RowsExpected = Field(default_factory=RowsExpected)
     columns: dict[str, ColumnExpected] = Field(default_factory=dict)
+    leaks: LeaksExpected = Field(default_factory=LeaksExpected)
+    poison: PoisonExpected = Field(default_factory=PoisonExpected)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from data.expectations import ColumnExpected, Expected, QualitySection, RowsExpected, expected
@@ -54,6 +54,11 @@ class QualityReport:
         return counts | {"failed": len(failed) - warned, "warnings": warned}
 
     @property
+    def as_declared(self) -> bool:
+        """Whether the columns and their kinds are the declared ones, so that the values can be looked at."""
+        return all(r["passed"] for r in self.results if r["check"] == "schema")
+
+    @property
     def broken(self) -> list[str]:
         """One sentence per expectation that failed and stops the run."""
         return [_sentence(r) for r in self.results if not r["passed"] and r["severity"] != "warning"]
@@ -62,6 +67,15 @@ class QualityReport:
     def warnings(self) -> list[str]:
         """One sentence per expectation that failed and stops nothing."""
         return [_sentence(r) for r in self.results if not r["passed"] and r["severity"] == "warning"]
+
+    def with_looks(self, results: Sequence[dict[str, Any]], rows: pd.DataFrame | None) -> QualityReport:
+        """The same report with what was looked for beside the expectations (data/planted.py), and the rows under suspicion."""
+        import pandas as pd
+
+        stopped = any(not r["passed"] and r["severity"] == "critical" for r in results)
+        parts = [part for part in (self.failed_rows, rows) if part is not None]
+        kept = pd.concat(parts, ignore_index=True) if parts else None
+        return replace(self, passed=self.passed and not stopped, results=(*self.results, *results), failed_rows=kept)
 
     def summary(self) -> dict[str, Any]:
         """The report as JSON; the same data and expectations give the same."""
