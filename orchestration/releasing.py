@@ -16,6 +16,8 @@ from serving.cards import card_path
 from serving.deploy import LocalTarget
 from serving.ledger import Decision, Ledger
 from serving.release import Release
+from serving.trust import keys, signature
+from serving.trust.refusal import Untrusted
 
 ACTOR = "person"
 
@@ -30,7 +32,8 @@ class Done:
 
 
 def versions(places: Places, workload: str | None = None) -> list[dict[str, Any]]:
-    """Every registered version, newest first: verdict, state (champion, previous, challenger ..., held, refused) and since when, its card."""
+    """Every registered version, newest first: verdict, state (champion, previous, challenger ..., held, refused) and since when, whose
+    signature lies beside it (the key's id; it is checked when it is started), its card."""
     ledger, gateway = Ledger.at(places.home), places.service("gateway") or ""
     found = []
     for name in [_known(places, workload)] if workload else names(places):
@@ -42,7 +45,12 @@ def versions(places: Places, workload: str | None = None) -> list[dict[str, Any]
             state, since = _state(release, one, history)
             found.append(
                 {"workload": name, "version": one.version, "state": state, "since": since, "verdict": one.payload["verdict"]}
-                | {"registered": one.at, "paused": release.paused, "card": gateway + card_path(name, one.version)}
+                | {
+                    "registered": one.at,
+                    "paused": release.paused,
+                    "signed": _signed(places, one),
+                    "card": gateway + card_path(name, one.version),
+                }
             )
     return found
 
@@ -54,7 +62,9 @@ def versions_text(found: list[dict[str, Any]]) -> str:
         if one["workload"] != seen:
             seen = one["workload"]
             lines.append(f"{seen}{'  (paused: nothing changes by itself)' if one['paused'] else ''}")
-        lines.append(f"  {one['version']:<5} {one['state']:<26} {one['since'][:19]:<20} {one['verdict']}")
+        lines.append(
+            f"  {one['version']:<5} {one['state']:<26} {one['since'][:19]:<20} {one['signed'] or 'unsigned':<13} {one['verdict']}"
+        )
     if not lines:
         return "no version is registered yet; aiprime run makes one"
     return "\n".join(
@@ -175,6 +185,13 @@ def _state(release: Release, registered: Decision, history: list[Decision]) -> t
     if _refusals(registered, of):
         return "refused", last.get("refused", registered.at)
     return "retired" if "retired" in last else "registered", last.get("retired", registered.at)
+
+
+def _signed(places: Places, registered: Decision) -> str:
+    try:
+        return keys.short(signature.signer(signature.beside(places.models(registered.workload, registered.version))))
+    except Untrusted:
+        return ""
 
 
 def _done(places: Places, workload: str, said: str) -> Done:

@@ -88,4 +88,7 @@ _WHAT: Mapping[str, Callable[[str, Facts], str]] = {
     "called": lambda *_: "A person was called",
     "erased": lambda *_: "Predictions were erased",
     "replay": _replay,
+    "cleared": lambda v, facts: f"Version {v} was cleared to serve" + (" by a person" if facts.get("by") == "person" else ""),
+    "restored": lambda _, facts: f"The state was restored from the backup of {str(facts.get('taken', ''))[:16]}",
+    "migrated": lambda _, facts: f"The state was brought from version {facts.get('from')} to {facts.get('to')}",
 }

@@ -66,6 +66,7 @@ def test_the_list_says_what_each_version_is(places: Places) -> None:
     text = releasing.versions_text(releasing.versions(places, "co2"))
     assert text.splitlines()[0] == "co2"
     assert "refused: worse than the champion" in text
+    assert " unsigned " in text  # for these are made by hand
 
 
 def test_a_person_promotes_past_the_rollout(places: Places) -> None:
