@@ -197,7 +197,10 @@ def _no_type_checks() -> Iterator[None]:
 
 @contextmanager
 def _feast(workload: str, schema: TableSchema, folder: Path, home: Path) -> Iterator[Any]:
-    """A FeatureStore of the workload, its view applied; Feast's prints and its changes of the environment are undone."""
+    """A FeatureStore of the workload, its view applied; Feast's prints and its changes of the environment are undone.
+
+    Its registry is made anew each time, for Feast runs the code of functions that it finds in one (dill, and source text).
+    """
     before = {name: os.environ.get(name) for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")}
     os.environ.setdefault("FEAST_USAGE", "False")
     import prometheus_client  # noqa: F401  (before feast: it then keeps its metrics in this process's memory)
@@ -215,6 +218,7 @@ def _feast(workload: str, schema: TableSchema, folder: Path, home: Path) -> Iter
                 os.environ[name] = value
         place = home / "feast" / workload
         place.mkdir(parents=True, exist_ok=True)
+        (place / "registry.db").unlink(missing_ok=True)
         config = RepoConfig(
             project=workload,
             provider="local",
