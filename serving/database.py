@@ -40,10 +40,14 @@ def opened(url: str | Path, create: Callable[[sa.Engine], None], beside: Mapping
     # The thread that opened it need not be the one that writes: whoever keeps a connection has a lock of its own.
     engine = sa.create_engine(address, poolclass=sa.NullPool, connect_args={"timeout": _WAIT_S, "check_same_thread": False})
     event.listen(engine, "connect", lambda connection, _: _durable(connection, attached))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(f"{file.name}.lock").open("a") as lock:  # several first callers at once
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _created(engine, create)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.with_name(f"{file.name}.lock").open("a") as lock:  # several first callers at once
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _created(engine, create)
+    except OSError as error:
+        what = f"the folder of {file.name} cannot be used: {error.strerror}"
+        raise UserError(what, where=str(file), next_step="make the folder writable, and make room on its disk") from error
     return engine
 
 
@@ -62,9 +66,17 @@ def explained(url: str | Path, what: str) -> Iterator[None]:
             raise
         where = str(url) if isinstance(url, Path) else url.rpartition("@")[2]  # never a password
         step = f"free space on the disk, or end the process that holds {what}; nothing was recorded, so run it again"
-        if type(error) is DatabaseError:  # SQLite: no database, or its pages do not fit together
+        if damaged(error):
             step = "restore it from a backup (aiprime restore); nothing was recorded"
         raise UserError(f"{what} cannot be used: {error.orig}", where=where, next_step=step) from error
+
+
+def damaged(error: BaseException | None) -> bool:
+    """Whether a database says that what it holds is no database's: pages that do not fit together, or text that is none."""
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    undecoded = isinstance(error, OperationalError) and str(error.orig).startswith("Could not decode to UTF-8")
+    return type(error) is DatabaseError or undecoded
 
 
 def _address(url: str) -> sa.URL:

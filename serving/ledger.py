@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from data.errors import UserError
 from data.files import write_json
 from serving.chain import GENESIS, Broken, Chain, Decision, Kind, tables
-from serving.database import explained, opened
+from serving.database import damaged, explained, opened
 from serving.release import CHANGES, Release, refusal
 
 if TYPE_CHECKING:
@@ -173,14 +173,19 @@ class Ledger:
 
     def verify(self) -> Broken | None:
         """The first place where the chain does not hold, or None: edited, deleted, inserted, reordered, cut off."""
-        from sqlalchemy.exc import DatabaseError
+        from sqlalchemy.exc import DatabaseError, InvalidRequestError
 
+        unlike = (
+            ValueError,
+            TypeError,
+            InvalidRequestError,
+        )  # a value of another kind, no head: SQLite takes anything in any column
         end = json.loads(self._noted.read_bytes()) if self._noted and self._noted.exists() else {"sequence": 0, "hash": GENESIS}
         try:
             with self._reading() as chain:
                 return chain.first_broken((end["sequence"], end["hash"]))
-        except (UserError, DatabaseError, ValueError) as error:
-            if isinstance(error, UserError) and type(error.__cause__) is not DatabaseError:
+        except (UserError, DatabaseError, *unlike) as error:
+            if isinstance(error, UserError) and not damaged(error.__cause__):
                 raise  # locked, or out of reach: nothing is known
             return Broken(0, f"the ledger cannot be read: {error}")
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from data.errors import UserError
 from data.files import write_json
 from serving.chain import Broken
-from serving.database import explained, opened
+from serving.database import damaged, explained, opened
 from serving.records import label as labels_
 from serving.records import outcomes, reading, truths
 from serving.records.appending import Appender
@@ -213,7 +213,7 @@ class Records:
         try:
             return first_broken(self._reading, self._noted_ends())
         except (UserError, DatabaseError, ValueError) as error:
-            if isinstance(error, UserError) and type(error.__cause__) is not DatabaseError:
+            if isinstance(error, UserError) and not damaged(error.__cause__):
                 raise  # locked, or out of reach: nothing is known
             return Broken(0, f"the records cannot be read: {error}")
 
