@@ -15,6 +15,7 @@ from data.places import Places
 from orchestration.services import PREFERRED
 from serving.supervision import free_port
 
+pytest_plugins = ["tests.faults.reporting"]
 ROOT = Path(__file__).parents[1]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
