@@ -40,18 +40,20 @@ def version(places: Places, workload: str, number: str, digest: str) -> None:
         write_atomically(file, candidate(places, workload, folder, digest).read_bytes())
 
 
-def adopt(platform: Platform) -> list[str]:
-    """Sign every registered version whose files are what the ledger says, and clear what serves: for states from before signatures.
-
-    Returns a line for each version that was signed, cleared or could not be. Doing it again changes nothing.
-    """
-    places, ledger, done = platform.places, platform.ledger, []
+def missing(places: Places) -> list[str]:
+    """Sign every registered version that has no signature and whose files are what the ledger says; a line for each, also where not."""
+    ledger, done = Ledger.at(places.home), []
     for workload in ledger.workloads():
-        registered = {one.version: one for one in ledger.history(workload, "registered")}
-        for one in registered.values():
-            done += _adopted(places, one)
+        for one in {one.version: one for one in ledger.history(workload, "registered")}.values():
+            done += _signed(places, one)
+    return done
+
+
+def adopt(platform: Platform) -> list[str]:
+    """... and clear what serves: for states from before there were signatures. Doing it again changes nothing."""
+    done, ledger, clearance = missing(platform.places), platform.ledger, platform.deployment().clearance
+    for workload in ledger.workloads():
         release = ledger.release(workload)
-        clearance = platform.deployment().clearance
         for serves in filter(None, (release.champion, release.challenger)):
             if clearance.current(workload, serves) is None:
                 reason = "it served before there were signatures"
@@ -78,7 +80,7 @@ def verify(places: Places) -> list[str]:
     return found
 
 
-def _adopted(places: Places, registered: Decision) -> list[str]:
+def _signed(places: Places, registered: Decision) -> list[str]:
     folder, digest = places.models(registered.workload, registered.version), registered.payload.get("model_digest")
     if not folder.is_dir() or not digest or signature.beside(folder).exists():  # gc took its files; or it is signed
         return []

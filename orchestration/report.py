@@ -7,6 +7,7 @@ import logging
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from assets import signing
 from assets.spec import names, read
 from data.errors import UserError
 from data.places import Places
@@ -30,7 +31,7 @@ def ready(name: str, url: str) -> None:
 
 def reconcile(places: Places) -> None:
     """Make serving equal to the ledger, and say what that took."""
-    for line in LocalTarget(places.home).reconcile():
+    for line in [*signing.missing(places), *LocalTarget(places.home).reconcile()]:
         log.info("%s", line)
 
 
