@@ -8,33 +8,32 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from assets.spec import names, read
+from data import state
 from data.errors import UserError
 from data.places import Places
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    state: Literal["good", "note", "bad"]
-    said: str
+from orchestration import databases
+from orchestration.findings import Finding
 
 
 def examine(places: Places) -> list[Finding]:
     """Look at the machine, the project and the state; changes nothing (a database that AIPRIME_LEDGER_URL names gets its tables)."""
     checks: list[Callable[[Places], Iterator[Finding]]] = [_machine, _project, _state, _trust, _services]
-    return [finding for check in checks for finding in check(places)]
+    return [finding for check in checks for finding in _looked(check, places)]
 
 
-def text(findings: list[dict[str, str]]) -> str:
-    """The findings as lines, the bad ones marked."""
-    marks = {"good": "ok  ", "note": "note", "bad": "BAD "}
-    return "\n".join(f"  {marks[one['state']]}  {one['what']:<12} {one['said']}" for one in findings)
+def _looked(check: Callable[[Places], Iterator[Finding]], places: Places) -> list[Finding]:
+    """One part's findings; a database that is too damaged to be asked does not keep the other parts from being looked at."""
+    from sqlalchemy.exc import DatabaseError
+
+    found = []
+    try:
+        for finding in check(places):
+            found.append(finding)
+    except DatabaseError as error:
+        found.append(Finding(check.__name__.strip("_"), "bad", f"a database cannot be read: {error.orig}; aiprime verify"))
+    return found
 
 
 def _machine(places: Places) -> Iterator[Finding]:
@@ -89,6 +88,11 @@ def _state(places: Places) -> Iterator[Finding]:
     if not os.access(places.home, os.R_OK | os.W_OK | os.X_OK):  # the ledger cannot even be read then: SQLite writes beside it
         yield Finding("state", "bad", f"{places.home} cannot be written: mend its owner or its mode")
         return
+    try:
+        state.refuse_newer(places.home)
+        databases.refuse_damaged(places.home)
+    except UserError as error:
+        yield Finding("state", "bad", str(error))
     elsewhere = os.environ.get("AIPRIME_LEDGER_URL")
     if not elsewhere and not (places.home / "ledger.db").is_file():  # to open it would create it
         if (places.home / "ledger.head").is_file():

@@ -64,8 +64,9 @@ def logs(
 def doctor(as_json: options.Json = False) -> None:
     """Look for what commonly goes wrong, and say what to do about it."""
     from orchestration import doctor as doctors
+    from orchestration import findings
 
-    findings = doctors.examine(options.places(reading=True))
-    options.show(as_json, [vars(one) for one in findings], doctors.text)
-    if any(one.state == "bad" for one in findings):
+    found = doctors.examine(options.places(reading=True))
+    options.show(as_json, [vars(one) for one in found], findings.text)
+    if any(one.state == "bad" for one in found):
         raise typer.Exit(1)
