@@ -16,7 +16,7 @@ from assets.provenance import tags
 from assets.spec import Spec
 from assets.stages import read_features
 from data.failpoints import failpoint
-from data.files import tree_digest
+from data.files import move_whole, tree_digest
 from data.places import Places
 from data.schema import SPLIT
 from data.split import HOLDOUT
@@ -173,6 +173,7 @@ def _place(spec: Spec, places: Places, version: str, digest: str) -> None:
     if not copy.with_suffix(".yaml").is_file():
         manifest = manifests.render(spec.name, version, copy, digest, spec.serve)
         manifests.write(copy.with_suffix(".yaml"), manifest)
+    failpoint("before-sign")
     signing.version(places, spec.name, version, digest)
     yardstick.make(spec, places, version)
 
@@ -183,7 +184,7 @@ def _copy(source: Path, target: Path, digest: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copy-") as beside:
             shutil.copytree(source, Path(beside) / "model")
-            (Path(beside) / "model").rename(target)
+            move_whole(Path(beside) / "model", target)
     if (found := tree_digest(target)) != digest:
         raise RuntimeError(f"{target} holds {found[:12]}, not the judged model {digest[:12]}")
     return target

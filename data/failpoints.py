@@ -25,7 +25,9 @@ POINTS = {
     "after-rename": "a file is in its place (@FILE)",
     "after-train": "the model was judged, nothing of it is registered",
     "after-mlflow": "MLflow has the version, the ledger does not",
-    "after-register": "the ledger has the version, it is not signed",
+    "before-sign": "the version's files are in their place, without a signature",
+    "after-register": "the ledger has the version, it was not cleared to serve",
+    "after-clearing": "the version may serve, nothing is decided",
     "after-decision": "what may serve is decided, the pointer is as before (@promoted, @exposed, @rolled_back)",
     "after-point": "the pointer is the new one's, the old server is not drained",
     "during-drain": "the old server is drained, it still runs",
@@ -36,6 +38,7 @@ POINTS = {
     "before-window": "a window was judged, it is not on record",
     "after-window": "a window is on record, nothing was decided on it",
     "after-retrain-asked": "a retrain is on record, no run was started",
+    "during-backup": "a file was copied, more are to come",
 }
 ACTIONS = ("SIGKILL", "SIGTERM", "SIGSTOP", "error", "sleep")
 _SLEEP_S = 1.0

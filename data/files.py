@@ -31,12 +31,24 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync(path.parent)
     failpoint("after-rename", path.name)
+
+
+def move_whole(folder: Path, target: Path) -> None:
+    """Rename a folder into its place, everything in it on the disk first: after a power cut it is there whole, or not at all."""
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+    folder.rename(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def write_json(path: Path, value: Any) -> None:

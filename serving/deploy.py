@@ -198,6 +198,7 @@ class LocalTarget:
             server = None
             if version is not None:
                 self.clearance.give(workload, version, reason=reason, actor=actor)
+                failpoint("after-clearing")
                 server = self._fleet.version(workload, version)
             try:
                 decision = decide()

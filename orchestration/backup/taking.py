@@ -19,6 +19,7 @@ from pathlib import Path
 from assets.provenance import tags
 from data import state
 from data.errors import UserError
+from data.failpoints import failpoint
 from data.places import Places
 from orchestration import whole_state
 from orchestration.backup import contents, manifest, receipts
@@ -90,6 +91,7 @@ def _take(places: Places, folder: Path, copies: Copies, at: datetime, schema: in
     for number, path in enumerate(files):
         copy = copies.database if contents.is_database(path) else copies.plain
         copy(places.home / path, f"{HOME}/{path}")
+        failpoint("during-backup")
         if time.monotonic() > last + _TOLD_S:
             last = time.monotonic()
             told(f"{number + 1:,} of {len(files):,} files, {copies.copied / 1e6:,.1f} MB copied")

@@ -94,10 +94,10 @@ loops.turn(loops.spec(k=1, n=1), here)
 
 
 def test_a_retrain_is_asked_for_once_whatever_the_clock_says(here: Here, preload: dict[str, str], track):
-    """The same window looked at today, yesterday and tomorrow: one record of it, one request."""
-    for by in (0, -DAY, DAY, 365 * DAY):
+    """The same window looked at tomorrow and then yesterday: one record of it, one request."""
+    for by in (DAY, -DAY):
         env = {**preload, "AIPRIME_CLOCK_SHIFT": str(by)}
         subprocess.run([sys.executable, "-c", TURN, str(here.places.root)], check=True, cwd=ROOT, env=env)
     assert len(here.ledger.history("hand", "window")) == 1
     assert len(loops.asked(here)) == 1
-    track(what="the loop", injections=4, lost=0)
+    track(what="the loop", injections=2, lost=0)

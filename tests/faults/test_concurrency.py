@@ -29,6 +29,7 @@ from tests.serving.records.samples import prediction
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("failpoints"), pytest.mark.timeout(600)]
 LONG = ROUNDS > 1
+DAY_S = 86_400
 
 WRITER = """
 import sys
@@ -158,13 +159,14 @@ def _kill(home: Path, name: str, release: threading.Thread) -> int:
 @pytest.mark.fault(54)
 def test_what_models_answered_is_never_taken_for_truth(tmp_path: Path, track):
     """Predictions alone are no truth of anything: until a label says so there is nothing to learn from and nothing to judge."""
-    from tests.serving.records.samples import FORECAST
+    from tests.serving.records.samples import FORECAST, answered, new_id
 
     records = Records.at(tmp_path)
-    records.append([prediction(id=str(uuid4())) for _ in range(200)])
+    week = 7 * DAY_S
+    records.append([answered(FORECAST, [week * number], [[350.0, 351.0]], id=new_id()) for number in range(200)])
     records.absorb(FORECAST)
     table = records.outcomes("co2", since=None, until=None, roles=None)
-    assert table.num_rows > 0
+    assert table.num_rows == 400
     assert table["truth"].null_count == table.num_rows
     assert records.truths("co2").num_rows == 0
     track(injections=200, lost=0)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from data import failpoints
+from orchestration.backup import manifest
 from serving.deploy import LocalTarget
 from serving.ledger import Ledger
 from serving.records import Records
@@ -27,6 +28,7 @@ from tests.assets.judged import Here
 from tests.conftest import ROOT
 from tests.faults.reporting import ROUNDS
 from tests.faults.struck import SIGNALS, environment, strike, until
+from tests.orchestration.backup import homes
 from tests.serving import test_deploy as releases
 from tests.serving.gateway.conftest import Running, _live
 from tests.serving.gateway.model_server import ModelServer, says
@@ -47,7 +49,7 @@ def test_every_point_is_in_the_code_and_struck_by_a_test():
     assert sorted(set(called)) == sorted(called), "one place for each"
     assert {*called} == {*failpoints.POINTS}
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    assert [name for name in failpoints.POINTS if not re.search(rf'"{name}[@"]', tests)] == []
+    assert [name for name in failpoints.POINTS if not re.search(rf'"{name}[@"]', tests)] == [], "never struck"
 
 
 def test_a_point_that_is_not_set_costs_nothing():
@@ -99,7 +101,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.fault(11, 17)
-@pytest.mark.parametrize("point", ["after-decision@promoted", "after-point", "during-drain"])
+@pytest.mark.parametrize("point", ["after-clearing", "after-decision@promoted", "after-point", "during-drain"])
 def test_a_release_that_is_struck_is_carried_to_its_end(home: Path, point: str, track):
     """A pointer never leads nowhere; in the end the new version serves alone, promoted once and deployed once."""
     target, took = LocalTarget(home), []
@@ -111,9 +113,12 @@ def test_a_release_that_is_struck_is_carried_to_its_end(home: Path, point: str, 
             number += 1
             releases.register(home, number)
             answered = lambda _, number=number: _is(releases.served(home) in {str(number - 1), str(number)})  # noqa: E731
-            strike([sys.executable, "-c", RELEASE, str(home), str(number)], home, point, action, meanwhile=answered)
+            command = [sys.executable, "-c", RELEASE, str(home), str(number)]
+            strike(command, home, point, action, meanwhile=answered)
             answered(0)
             began = time.monotonic()
+            if point == "after-clearing":  # nothing was decided: it is for who asked to ask again
+                subprocess.run(command, check=True, cwd=ROOT)
             target.reconcile()
             took.append(time.monotonic() - began)
             releases.is_settled(home, str(number))
@@ -228,6 +233,37 @@ def test_a_monitor_that_is_struck_leaves_one_window_and_one_request(here: Here, 
     assert here.ledger.verify() is None
     assert here.ledger.history("hand", "declined") == []
     track(what=f"{point}, {'/'.join(STRUCK)}", injections=len(took), lost=0, recovery_s=round(max(took), 2))
+
+
+# -- a backup
+
+BACKUP = """
+import sys
+from pathlib import Path
+from data.places import Places
+from orchestration.backup import taking
+taking.backup(Places(root=Path(sys.argv[1]), home=Path(sys.argv[2])), Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.fault(85)
+@pytest.mark.parametrize("point", ["during-backup"])
+def test_a_backup_that_is_struck_is_none(tmp_path: Path, point: str, track):
+    """What was cut off is no backup; the next one is whole, and its files are what its manifest says."""
+    places, finished = homes.filled(tmp_path / "here"), 0
+    for action in STRUCK:
+        for _ in range(TIMES):
+            command = [sys.executable, "-c", BACKUP, str(places.root), str(places.home), str(tmp_path / "kept")]
+            strike(command, places.home, point, action)
+            finished += action == "SIGSTOP"
+            assert len(manifest.finished(tmp_path / "kept")) == finished
+            subprocess.run(command, check=True, cwd=ROOT)
+            finished += 1
+            kept = manifest.finished(tmp_path / "kept")
+            assert len(kept) == finished
+            manifest.verify(kept[-1])
+    track(what=f"{point}, {'/'.join(STRUCK)}", injections=len(STRUCK) * TIMES, lost=0)
 
 
 # -- training: a fit is struck around its checkpoint

@@ -52,7 +52,15 @@ def said(process: subprocess.Popen[str], word: str, deadline_s: float = 120) -> 
 
 
 ANSWERED = {"image": [[0.0] * 8] * 8}
-POINTS = ("before-train", "during-training@0", "after-train", "after-mlflow", "after-register", "after-decision@promoted")
+POINTS = (
+    "before-train",
+    "during-training@0",
+    "after-train",
+    "after-mlflow",
+    "before-sign",
+    "after-register",
+    "after-decision@promoted",
+)
 # Files that a run writes on its way; VERSION is the next one's number.
 FILES = (
     "before-rename@dvc.lock",
