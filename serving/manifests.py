@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from data.errors import UserError
 from data.files import write_atomically
@@ -32,7 +32,8 @@ class ServeSection(Section):
     cpu: str = Field(default="1", pattern=r"^(\d+(\.\d+)?|\d+m)$")  # Kubernetes' quantities: 2, 0.5, 500m
     memory: str = Field(default="1Gi", pattern=r"^\d+(Ki|Mi|Gi|Ti)?$")
     max_body_mb: PositiveInt = 16  # a larger request is refused (413)
-    timeout_s: PositiveInt = 60  # a slower answer is given up (504)
+    timeout_s: PositiveInt = 60  # a slower answer is given up, and the work on it ends (504)
+    max_waiting: NonNegativeInt | None = None  # requests that wait for the model: more are a 429 (default: by its measured time)
     image: str = "ai-prime-server:0.1.0"
 
 
@@ -54,7 +55,10 @@ def render(
         "--digest": digest,
         "--version": str(version),
         "--body_limit": str(section.max_body_mb << 20),
+        "--timeout_seconds": str(section.timeout_s),
     }
+    if section.max_waiting is not None:
+        arguments["--max_waiting"] = str(section.max_waiting)
     if remote:
         arguments |= {"--trusted_keys": f"{_TRUST}/keys.pem"} | ({} if sequence is None else {"--sequence": str(sequence)})
     # In a pod the server must be reachable from outside; the local target keeps it on loopback.

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--trusted_keys", action="append")
     for flag in ("http_port", "grpc_port"):
         parser.add_argument(f"--{flag}", type=int)
-    options = parser.parse_args()
+    options, _ = parser.parse_known_args()  # limits are not its business
     broken = Path(options.model_dir) / "broken"
     if broken.exists():
         sys.exit(broken.read_text())
