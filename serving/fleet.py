@@ -56,7 +56,16 @@ class Fleet:
 
     def version(self, workload: str, version: str) -> Server:
         """A registered version's server, ready. UserError as `boot`, and where the version was not cleared to serve."""
-        return self.boot(self._clearance.manifest(workload, version))
+        manifest = self._clearance.manifest(workload, version)
+        try:
+            return self.boot(manifest)
+        except UserError as failed:
+            try:
+                self._clearance.verify(workload, version)
+            except UserError as refused:
+                if refused.what in str(failed):  # the server said the same, at each of its starts
+                    raise refused from failed
+            raise
 
     def launch(self, workload: str, version: str) -> None:
         """Have a registered version's server start, and do not wait; one that may not is left to whoever waits for it."""

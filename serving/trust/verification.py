@@ -52,7 +52,8 @@ def released(folder: Path, keys: Sequence[PublicKey], expected: Statement) -> Ve
     for name in ("workload", "version", "sequence", "digest"):
         if (found := getattr(said, name)) != (wanted := getattr(expected, name)):
             what = f"its release statement is another one: it names {name} {found!r}, to be served is {wanted!r}"
-            raise Untrusted(what, where=file, next_step=f"aiprime up signs the statement that the ledger knows; or {RESTORE}")
+            step = "aiprime up seals what the ledger says" if name == "sequence" else RESTORE
+            raise Untrusted(what, where=file, next_step=step)
     verified = candidate(folder, keys)
     if verified.digest != said.digest:
         what = f"the model's files are not the ones that were asked for: {verified.digest} instead of {said.digest}"
