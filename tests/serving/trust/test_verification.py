@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from data.errors import UserError
 from data.files import tree_digest
-from serving.trust import keys, signature, verification
+from serving.trust import envelope, keys, signature, verification
 from serving.trust.refusal import Untrusted
 from tests.serving.trust import signed
 from tests.serving.trust.signed import OF_A_FOLDER, Tamper, Version
@@ -154,6 +155,41 @@ def test_a_bundle_of_another_shape_is_refused(version: Version, change: Callable
     version.sig.write_text(json.dumps(change(json.loads(version.sig.read_text()))))
     with pytest.raises(Untrusted, match=r"1\.sig"):
         verification.candidate(version.folder, keys.read([version.public]))
+
+
+def sealed_again(version: Version, change: Callable[[Any], None]) -> None:
+    """Our own key signs a changed list."""
+    bundle = json.loads(version.sig.read_text())
+    listed = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    change(listed)
+    envelope_of = json.loads(envelope.seal(listed, keys.signing(version.home)))
+    bundle["dsseEnvelope"]["payload"] = envelope_of["payload"]
+    bundle["dsseEnvelope"]["signatures"][0]["sig"] = envelope_of["signatures"][0]["sig"]
+    version.sig.write_text(json.dumps(bundle))
+
+
+OTHER_FORMS: dict[str, tuple[Callable[[Any], Any], bool]] = {  # and whether the library takes it
+    "nothing changed": (lambda listed: None, True),
+    "another kind": (lambda listed: listed.update(predicateType="https://example.org/else"), False),
+    "no in-toto statement": (lambda listed: listed.update(_type="else"), False),
+    "the sum is another": (lambda listed: listed["subject"][0]["digest"].update(sha256="0" * 64), False),
+    "no subject": (lambda listed: listed.update(subject=[]), False),
+    "no list": (lambda listed: listed.update(predicate={}), False),
+    "a digest that is none": (lambda listed: listed["predicate"]["resources"][0].update(digest="zz"), False),
+    "another hash": (lambda listed: listed["predicate"]["resources"][0].update(algorithm="md5"), False),
+    "some files left out": (lambda listed: listed["predicate"]["serialization"].update(ignore_paths=["model.onnx"]), False),
+    "links allowed": (lambda listed: listed["predicate"]["serialization"].update(allow_symlinks=True), True),
+}
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_what_our_key_signed_in_another_form_is_refused(version: Version, form: str):
+    """A list that does not agree with itself, or of a form that we never write, is refused though our key signed it; where the library
+    refuses it too, the verdicts agree, and where it is milder we say so here."""
+    change, taken = OTHER_FORMS[form]
+    sealed_again(version, change)
+    assert the_librarys(version) is taken
+    assert ours(version) is (form == "nothing changed")
 
 
 def test_a_name_that_is_there_twice_is_refused(version: Version):
