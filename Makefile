@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_WAIT_POLICY := PASSIVE
 BIN := .venv/bin
 
-.PHONY: help install run stop test test-quick check format lock bench clean
+.PHONY: help install run stop test test-quick faults check format lock bench clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,11 @@ test: install ## install and pass all tests
 
 test-quick: install ## the tests of under three minutes
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" tests
+
+faults: install ## break on purpose what the fault matrix names (hours; one row: make faults ROW=24), and write docs/track-record.md
+	@export AIPRIME_TRACK=docs/track-record AIPRIME_ROUNDS=20 AIPRIME_STORM=1000; \
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --faults $(or $(ROW),all) tests || failed=1; \
+	$(BIN)/python -m benchmarks.track_record; exit $${failed:-0}
 
 check: install ## format, lint, types, layers, and that every workload loads
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
