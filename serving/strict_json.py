@@ -32,9 +32,10 @@ def parsed(body: bytes | bytearray | memoryview) -> Any:
     except orjson.JSONDecodeError as error:
         raise NotStrict(f"the body is not JSON: {error}") from None
     objects, members = _shallow(document)
-    if body.count(b"{") > objects or not _each_once(body, members):
+    opened = body.count(b"{")
+    if opened > objects or not _each_once(body, members):
         _refuse_twice(body)
-    if body.count(b"[") + objects > DEPTH and not _is_shallow(body) and _depth_exceeds(document):
+    if body.count(b"[") + opened > DEPTH and not _is_shallow(body) and _depth_exceeds(document):
         raise NotStrict(f"the body is not JSON that is read here: it is nested deeper than {DEPTH}")
     return document
 
