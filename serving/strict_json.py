@@ -31,30 +31,28 @@ def parsed(body: bytes | bytearray | memoryview) -> Any:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise NotStrict(f"the body is not JSON: {error}") from None
-    objects, members = _shallow(document)
-    opened = body.count(b"{")
-    if opened > objects or not _each_once(body, members):
+    if not _each_once(body, _members(document)):
         _refuse_twice(body)
-    if body.count(b"[") + opened > DEPTH and not _is_shallow(body) and _depth_exceeds(document):
+    if body.count(b"[") + body.count(b"{") > DEPTH and not _is_shallow(body) and _depth_exceeds(document):
         raise NotStrict(f"the body is not JSON that is read here: it is nested deeper than {DEPTH}")
     return document
 
 
-def _shallow(document: Any) -> tuple[int, int]:
-    """How many objects there are where requests have them (the document, its members, the elements of its lists), and their members."""
+def _members(document: Any) -> int:
+    """The members of the objects that are where requests have them: the document, its members, the elements of its lists. At most all."""
     if type(document) is not dict:
-        return 0, 0
-    objects, members = 1, len(document)
+        return 0
+    members = len(document)
     for value in document.values():
         if type(value) is dict:
-            objects, members = objects + 1, members + len(value)
+            members += len(value)
         elif type(value) is list and value and type(value[0]) is dict and set(map(type, value)) == {dict}:
-            objects, members = objects + len(value), members + sum(map(len, value))
-    return objects, members
+            members += sum(map(len, value))
+    return members
 
 
 def _each_once(body: bytes | bytearray, members: int) -> bool:
-    """Whether it is sure that the text has no more members than were parsed. Every `{` of the text is one of the counted objects.
+    """Whether it is sure that the text has no more members than these, which were parsed.
 
     Each member has its own colon: as many colons as members, and none is hidden. Texts may hold colons, such as times do; but where no
     colon has space before it, each member has its own `":`, and as many of these as members says the same.

@@ -61,7 +61,7 @@ def test_texts_do_not_hide_a_key_that_is_given_twice(text: bytes) -> None:
         parsed(text)
 
 
-@pytest.mark.parametrize("before, after", [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
+@pytest.mark.parametrize(("before", "after"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
 def test_either_bracket_nests(before: bytes, after: bytes) -> None:
     """Lists, objects, both: `DEPTH` comes in, one more does not."""
     times = DEPTH // len((before + after).translate(None, b'"a:]}'))
