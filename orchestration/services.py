@@ -178,6 +178,8 @@ def _program(places: Places, name: str, urls: dict[str, str]) -> Program:
     if name == "mlflow":
         environment |= {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS": "false",
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
             "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX": r"^(models:|mlflow-artifacts:).*",
         }
     return Program(name=name, command=commands[name], env=environment, cwd=places.root)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("aiprime.tracking")
 
 ENVIRONMENT = {
+    "MLFLOW_ALLOW_HTTP_REDIRECTS": "false",  # a server that sends its clients elsewhere is not ours
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
