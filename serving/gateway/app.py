@@ -25,6 +25,7 @@ from serving.gateway.bodies import Bodies
 from serving.gateway.completion import Completion
 from serving.gateway.connection import Server
 from serving.gateway.documents import document
+from serving.gateway.explaining import Explaining
 from serving.gateway.inference import Call, Inference
 from serving.gateway.journal import Journal
 from serving.gateway.labels import Labels
@@ -65,6 +66,7 @@ class Gateway:
         self._labels = Labels(records, scribe, self.pointer, self._completion, bodies)
         self._lookups = Lookups(records, self.pointer)
         self._pages = Pages(home, records, self.pointer, self._completion)
+        self._explaining = Explaining(home, records, self._inference)
         self._own: dict[str, tuple[str, Callable[[web.BaseRequest], web.Response]]] = {
             "/": ("GET", lambda request: page.front(request, self.pointer, self._completion)),
             "/v2/health/live": ("GET", lambda _: _json({"live": True})),
@@ -104,6 +106,8 @@ class Gateway:
         if (looked_up := self._lookups.find(path)) is not None:
             _allow(request, "GET")
             return looked_up
+        if (explained := self._explaining.find(request)) is not None:
+            return explained
         if (paged := self._pages.find(request)) is not None:
             return paged
         if path.startswith("/docs/") and (found := document(request, self._home)) is not None:
@@ -116,7 +120,8 @@ class Gateway:
         return _at_once(answer(request))
 
     async def drain(self) -> None:
-        """After the last request: finish the shadow copies, then the log."""
+        """After the last request: finish the shadow copies, then the log; end the process that explains."""
+        await self._explaining.close()
         await self._inference.shadow.drain()
         await self.journal.close()
 

@@ -146,6 +146,12 @@ class Why:
         by_id = [label for label in self.records.labels_of(one.id) if label.about in named]
         return by_id + self.records.labels_at(one.workload, moments)
 
+    def question(self, one: Prediction, number: int) -> tuple[Question | None, str]:
+        """What an explanation of one row is asked of, or why there can be none; of a record, kept or not."""
+        signature = self._signature(one)
+        row = asked.row(one, signature, number) if one.form and signature is not None else None
+        return self._question(one, self._registered(one), row, decided.erasure(self.ledger, one) if not one.form else None)
+
     def _question(
         self, one: Prediction, registered: Decision | None, row: Mapping[str, Any] | None, gone: str | None
     ) -> tuple[Question | None, str]:

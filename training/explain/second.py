@@ -29,13 +29,15 @@ def lime(game: Game, samples: int = SAMPLES) -> np.ndarray:
     players = game.players
     usual = game.worth(np.zeros((1, players)))[0]
     near: Any = get_exp_kernel_similarity_function("euclidean", kernel_width=_WIDTH * sqrt(players))
-    slopes = []
+    slopes, known = [], {}
     for k in range(len(usual)):
-        torch.manual_seed(_SEED)
+        torch.manual_seed(_SEED)  # the same coalitions for each answer: the model is asked once
 
         def answered(coalitions: torch.Tensor, k: int = k) -> torch.Tensor:
-            moved = game.worth(coalitions.numpy())[:, k] - usual[k]  # small figures: captum computes in single precision
-            return torch.from_numpy(moved)
+            asked = coalitions.numpy()
+            if asked.tobytes() not in known:
+                known[asked.tobytes()] = game.worth(asked) - usual  # small figures: captum computes in single precision
+            return torch.from_numpy(known[asked.tobytes()][:, k])
 
         opinion = Lime(answered, interpretable_model=SkLearnLinearRegression(), similarity_func=near)
         found = opinion.attribute(

@@ -15,8 +15,10 @@ _UNITS = (("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60), ("
 
 
 def span(seconds: int) -> str:
-    """A length of time in the largest unit that it is whole of: "2 weeks", "90 minutes"."""
+    """A length of time in the largest unit that it is whole of: "2 weeks", "90 minutes", "23.5 hours"."""
     name, size = next((name, size) for name, size in _UNITS if seconds % size == 0)
+    if name in {"minute", "second"} and seconds > 2 * 3600:
+        return f"{seconds / 3600:.4g} hours"
     count = seconds // size
     return f"{count:,} {name}{'' if count == 1 else 's'}"
 
@@ -42,7 +44,8 @@ def _of_the_past(found: re.Match[str], step: int) -> str:
     if how == "lag":
         return f"{column} {span(steps * step)} earlier" if steps else f"{column} now"
     if how == "median":
-        return f"usual {column} of this season (median of some, the newest {span(steps * step)} earlier)"
+        newest = f"{span(steps * step)} earlier" if steps else "now"
+        return f"usual {column} of this season (median of some, the newest {newest})"
     until = f", up to {span(back * step)} earlier" if back else ""
     return f"mean {column} of {span(steps * step)}{until}"
 

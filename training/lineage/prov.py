@@ -56,7 +56,8 @@ class _Writer:
         asked = self._entity("request", f"request/{self._id}", "request")
         shown = {"ap:predicted": _short(self._walk["predicted"])} if self._walk["predicted"] else {}
         answer = self._document.entity(
-            self._name(f"answer/{self._id}"), self._attributes("ap:Answer", {**shown, "ap:status": self._walk["status"]})
+            self._name(f"answer/{self._id}/{self._walk['role']}"),
+            self._attributes("ap:Answer", {**shown, "ap:status": self._walk["status"]}),
         )
         answering = self._document.activity(self._name(f"answering/{self._id}/{self._walk['role']}"), None, at)
         self._document.usage(answering, asked)

@@ -1,10 +1,10 @@
 """The one style sheet of the pages, light and dark. It is put into each page: a page asks nobody for anything."""
 
 SHEET = """
-:root{--bg:#f6f7f9;--card:#fff;--ink:#1b2430;--soft:#5b6675;--line:#dfe4ea;--grid:#e8ecf1;--main:#2457c5;--second:#8a4fbf;--ok:#1d7f56;
+:root{--bg:#f6f7f9;--card:#fff;--ink:#1b2430;--soft:#5b6675;--line:#dfe4ea;--grid:#e8ecf1;--main:#2457c5;--second:#8a4fbf;--warm:#c9731a;--ok:#1d7f56;
 --okbg:#e3f4ec;--bad:#c0341d;--badbg:#fcebe7;--none:#7b8694;--nonebg:#eceff3;--band:#eef2f8;--band2:#e2e9f5}
 @media (prefers-color-scheme:dark){:root{--bg:#10151c;--card:#18202a;--ink:#e6ebf2;--soft:#9aa7b6;--line:#2a3543;--grid:#222c38;--main:#7aa5ff;
---second:#c79bf0;--ok:#4fc995;--okbg:#123227;--bad:#ff8a70;--badbg:#3a1d18;--none:#8a96a5;--nonebg:#242e3a;--band:#1e2835;--band2:#263446}}
+--second:#c79bf0;--warm:#f0a04b;--ok:#4fc995;--okbg:#123227;--bad:#ff8a70;--badbg:#3a1d18;--none:#8a96a5;--nonebg:#242e3a;--band:#1e2835;--band2:#263446}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
 main,header{max-width:1120px;margin:0 auto;padding:0 20px}
@@ -45,6 +45,10 @@ svg .name{font-weight:600;fill:var(--ink)}svg .now{fill:var(--ink);font-weight:6
 .mark.called circle,.mark.rolled_back circle,.mark.failed circle{fill:var(--bad)}.mark.promoted circle{fill:var(--ok)}
 .hover{fill:transparent}.hover:hover{fill:var(--main);opacity:.1}
 .bar{fill:var(--main)}.bar.alarm{fill:var(--bad)}.bar.trending{fill:var(--none);opacity:.45}.room{fill:var(--nonebg)}
+.up{fill:var(--main)}.down{fill:var(--warm)}path.second{fill:var(--card);stroke:var(--ink);stroke-width:1.2}.ink{fill:var(--ink)}.frame{fill:none;stroke:var(--line)}
+ol.walk{list-style:none;padding:0;margin:0}ol.walk li{border-left:3px solid var(--line);padding:2px 0 8px 14px;margin:0 0 8px}
+.record{display:grid;grid-template-columns:minmax(120px,max-content) 1fr;gap:2px 14px;font-size:13px;margin:8px 0}.record dt{color:var(--soft)}.record dd{margin:0;min-width:0;overflow-wrap:anywhere}
+a.go{display:inline-block;background:var(--main);color:var(--card);padding:8px 16px;border-radius:8px;text-decoration:none;font-weight:600}
 .share{fill:var(--main)}.share.other{fill:var(--second)}
 footer{max-width:1120px;margin:0 auto;padding:8px 20px 40px;color:var(--soft);font-size:13px}
 """.strip()
