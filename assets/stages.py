@@ -40,10 +40,13 @@ class ExpectationsFailed(UserError):
 
 
 def source(spec: Spec, places: Places) -> None:
-    """Fingerprint the source's bytes (no parsing), so that new rows are noticed; and a new cutoff, where a retrain set one."""
-    from data import cutoff, sources
+    """Fingerprint the source's bytes (no parsing), so that new rows are noticed; a new cutoff, where a retrain set one; and who was
+    forgotten since."""
+    from data import cutoff, forgotten, sources
 
     told = sources.fingerprint(spec.data, places)
+    if gone := forgotten.of(places.home, spec.name):
+        told["forgotten"] = gone
     if (until := cutoff.applied(places, spec.name)) is not None:
         told["cutoff"] = until.plain()
     write_json(places.store(spec.name) / "source.json", told)
@@ -51,13 +54,14 @@ def source(spec: Spec, places: Places) -> None:
 
 def dataset(spec: Spec, places: Places) -> None:
     """Read the source, hold it to the declared columns, and write the canonical table."""
-    from data import cutoff, labels, prepare, sources
+    from data import cutoff, forgotten, labels, prepare, sources
 
     fingerprint = json.loads((places.store(spec.name) / "source.json").read_text())
     until = cutoff.in_source(fingerprint)
     joined = until and until.labels_sha256
     known = labels.read(cutoff.labels_file(places, spec.name), joined) if joined else None
     table = prepare.prepare(sources.read(spec.data, places, fingerprint), spec.data, until, known)
+    table = forgotten.without(table, spec.data.entity, fingerprint.get("forgotten", ()), places.home)
     prepare.write(table, places.store(spec.name) / "dataset.parquet", cutoff.metadata(until))
     log.info("%s: dataset: %s rows, %s columns", spec.name, f"{len(table):,}", table.shape[1])
 

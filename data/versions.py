@@ -46,6 +46,7 @@ __all__ = [
     "outputs",
     "recipe",
     "recipe_locked",
+    "setting",
     "stage_guard",
     "stages",
     "unsettled",
@@ -291,6 +292,11 @@ def initialise(root: Path, home: Path) -> None:
         config[name] = dict(config.get(name, {})) | values
     if {name: dict(section) for name, section in config.items()} != before:
         write_atomically(folder / "config.local", "\n".join(config.write()) + "\n")
+
+
+def setting(root: Path, section: str, name: str) -> str | None:
+    """One value of .dvc/config.local; None where it is not stated."""
+    return _local(root).get(section, {}).get(name)
 
 
 def _local(root: Path) -> Any:

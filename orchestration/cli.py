@@ -9,13 +9,13 @@ from typing import NoReturn
 
 import typer
 
-from orchestration.commands import explaining, keeping, lifecycle, processes, projects, releases, safekeeping
+from orchestration.commands import explaining, forgetting, keeping, lifecycle, processes, projects, releases, safekeeping
 
 _WORDS = (
     *(processes.up, processes.down, processes.status),
     *(lifecycle.run, lifecycle.retrain, lifecycle.replay),
     *(projects.workloads, lifecycle.predict, explaining.why, projects.new, projects.remove),
-    *(keeping.gc, keeping.export),
+    *(keeping.gc, keeping.export, forgetting.forget),
     *(safekeeping.backup, safekeeping.restore, safekeeping.verify),
     *(processes.logs, processes.doctor),
 )

@@ -78,6 +78,17 @@ class OnlineStore:
         found = self._db.execute(f'SELECT DISTINCT entity_key FROM "{self._table}" LIMIT 2').fetchall()
         return self._entity(found[0][0]) if len(found) == 1 else None
 
+    def entities(self) -> list[Any]:
+        """Every entity that has values."""
+        return [self._entity(key) for (key,) in self._db.execute(f'SELECT DISTINCT entity_key FROM "{self._table}"')]
+
+    def place(self, entity: str) -> tuple[str, bytes] | None:
+        """The table and the key under which the entity, named by text, has its values; None where the text can name none."""
+        try:
+            return self._table, self._key(entity if self._names.entity_type == "STRING" else int(entity))
+        except ValueError:
+            return None
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()

@@ -6,6 +6,8 @@ batch with it: one request holds them all. Does not decide what must go, and doe
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 Connect = Callable[[], Any]
+_TOLD_APART = 4  # bytes of an entity's key that is looked for in bodies that name no entity: a shorter one is much else too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,59 @@ def erase(connect: Connect, begin: Connect, chosen: Chosen) -> Erased:
     return done
 
 
+def count(connect: Connect, chosen: Chosen) -> Erased:
+    """How much `erase` would delete: contents that are there, and labels; outcomes are not counted."""
+    import sqlalchemy as sa
+
+    of, payloads, truths = tables().predictions, tables().payloads, tables().truths
+    found = Erased()
+    for sequences in _chunks(connect, chosen):
+        with connect() as connection:
+            ids = sa.select(of.c.id).where(of.c.sequence.in_(sequences))
+            labels = sa.select(sa.func.count()).where(truths.c.workload == chosen.workload, truths.c.id.in_(ids))
+            contents = sa.select(sa.func.count()).where(payloads.c.sequence.in_(sequences))
+            found += Erased(predictions=connection.scalar(contents) or 0, labels=connection.scalar(labels) or 0)
+    if chosen.entity is not None:
+        with connect() as connection:
+            mine = _labels_of_entity(chosen.workload, chosen.entity)
+            found += Erased(labels=connection.scalar(sa.select(sa.func.count()).where(*mine)) or 0)
+    return found
+
+
+def entities(connect: Connect, workload: str) -> set[str]:
+    """Every entity that a content, an outcome or a label of the workload names, as text."""
+    import sqlalchemy as sa
+
+    of, payloads, truths, outcomes = tables().predictions, tables().payloads, tables().truths, tables().outcomes
+    with connect() as connection:
+        named = [
+            sa.select(truths.c.entity).where(truths.c.workload == workload, truths.c.target_time.is_not(None)).distinct(),
+            sa.select(outcomes.c.entity).where(outcomes.c.workload == workload, outcomes.c.entity.is_not(None)).distinct(),
+        ]
+        found = {one for chosen in named for one in connection.scalars(chosen) if one}
+    unpack, after = Unpacking(), 0
+    contents = (
+        sa.select(of.c.sequence, payloads.c.dictionary, payloads.c.content)
+        .join_from(of, payloads, payloads.c.sequence == of.c.sequence)
+        .where(of.c.workload == workload)
+        .order_by(of.c.sequence)
+        .limit(PAGE)
+    )
+    while True:
+        with connect() as connection:
+            rows = connection.execute(contents.where(of.c.sequence > after)).all()
+            read = [Content.read(unpack(connection, row.dictionary, row.content)) for row in rows]
+        if not rows:
+            return found
+        found |= {str(one) for content in read for one in content.entities if one is not None}
+        after = rows[-1].sequence
+
+
+def _labels_of_entity(workload: str, entity: str) -> tuple[Any, ...]:
+    of = tables().truths.c
+    return of.workload == workload, of.entity == entity, of.target_time.is_not(None)
+
+
 def _chunks(connect: Connect, chosen: Chosen) -> Iterator[list[int]]:
     """Sequence numbers, page by page. The entity is looked for in every content: that takes time, and misses none."""
     import sqlalchemy as sa
@@ -108,13 +164,21 @@ def _naming(connection: sa.Connection, unpack: Unpacking, rows: Sequence[Any], e
     if not rows:
         return []
     absorbed = sa.select(of.sequence).where(of.sequence.between(rows[0].sequence, rows[-1].sequence), of.entity == entity)
-    named = set(connection.scalars(absorbed))
+    named, stated = set(connection.scalars(absorbed)), _stated(entity)
     for row in rows:
         if row.content is not None:
             content = Content.read(unpack(connection, row.dictionary, row.content))
-            if any(str(one) == entity for one in content.entities):
+            bodies = content.request + b"\0" + content.answer
+            if any(str(one) == entity for one in content.entities) or any(one in bodies for one in stated):
                 named.add(row.sequence)
     return [row for row in rows if row.sequence in named]
+
+
+def _stated(entity: str) -> list[bytes]:
+    """How a body states a text of its own: in JSON, escaped or not, and as an element of a binary tensor (length, then bytes)."""
+    raw = entity.encode(errors="surrogatepass")
+    texts = {f'"{json.dumps(entity)[1:-1]}"'.encode(), b'"%b"' % raw}
+    return [*texts, struct.pack("<I", len(raw)) + raw] if len(raw) >= _TOLD_APART else []
 
 
 def _delete(connection: sa.Connection, workload: str, sequences: list[int]) -> Erased:
@@ -131,9 +195,8 @@ def _delete(connection: sa.Connection, workload: str, sequences: list[int]) -> E
 
 def _delete_entity(connection: sa.Connection, workload: str, entity: str) -> Erased:
     _begin(connection, workload)
-    of = tables().truths
-    mine = (of.c.workload == workload, of.c.entity == entity, of.c.target_time.is_not(None))
-    return Erased(labels=connection.execute(of.delete().where(*mine)).rowcount)
+    mine = _labels_of_entity(workload, entity)
+    return Erased(labels=connection.execute(tables().truths.delete().where(*mine)).rowcount)
 
 
 def _begin(connection: sa.Connection, workload: str) -> None:

@@ -25,7 +25,7 @@ from serving.records import label as labels_
 from serving.records import outcomes, reading, truths
 from serving.records.appending import Appender
 from serving.records.bounds import Bounds, bounds
-from serving.records.erasing import Chosen, Erased, erase
+from serving.records.erasing import Chosen, Erased, count, entities, erase
 from serving.records.label import Label, Labelled
 from serving.records.outcomes import Agreement, Traffic, Watermark, Window
 from serving.records.prediction import GENESIS, Prediction, Role
@@ -191,6 +191,16 @@ class Records:
         chosen = Chosen.of(workload, before, entity, ids)
         with explained(self._url, _WHAT):
             return erase(self._reading, self._engine.begin, chosen)
+
+    def count(self, workload: str, *, entity: Any) -> Erased:
+        """How much `erase` would delete of an entity; changes nothing."""
+        with explained(self._url, _WHAT):
+            return count(self._reading, Chosen.of(workload, None, entity, ()))
+
+    def entities(self, workload: str) -> set[str]:
+        """Every entity that anything kept of a workload names, as text."""
+        with explained(self._url, _WHAT):
+            return entities(self._reading, workload)
 
     def export(self, workload: str, folder: Path) -> list[Path]:
         """Write predictions, labels and absorbed outcomes as Parquet files; their paths."""
