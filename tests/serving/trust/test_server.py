@@ -105,6 +105,20 @@ def test_a_tampered_version_is_refused(version: Version, what: str, record_prope
     record_property("fault", json.dumps({"row": 78, "injections": 1, "lost": 0, "unknown": 0, "recovery_s": 0}))
 
 
+def test_nothing_said_is_nothing_trusted(version: Version):
+    """Without keys, or without the decision, nothing is loaded; `--unsigned` alone loads any folder, and a wrong digest not even then."""
+    plain = manifests.command(manifests.read(manifests.file(version.home, NAME, "2")), 1, 0)
+    trusted = ["--trusted_keys", str(keys.trusted(version.home)[0])]
+    with pytest.raises(UserError, match="no --trusted_keys were given"):
+        check([*plain])
+    with pytest.raises(UserError, match="which release is to be loaded was not said"):
+        check([*plain, *trusted])
+    assert check([*plain, *trusted, "--purpose", "candidate"]).startswith("a candidate, signed by key")
+    assert check([*plain, "--unsigned"]).startswith("unsigned")
+    with pytest.raises(UserError, match="not the ones that were asked for"):
+        check([*plain, "--unsigned", "--digest", "0" * 64])
+
+
 @pytest.mark.slow
 def test_the_server_does_not_start(version: Version, capsys: pytest.CaptureFixture[str]):
     """`python -m serving`, for each of the eight: exit status 2, the file's name, no traceback, and no port was ever opened."""
