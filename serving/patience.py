@@ -6,27 +6,43 @@ Looked at once a second rather than with a timer per request, which would cost a
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from serving.limits import Limits
 
 Key = TypeVar("Key", bound=Hashable)
 
 
+class _Wait(NamedTuple):
+    since: float
+    first: int  # bytes
+    moved: float  # when they last changed
+    size: int
+
+
 class Patience:
-    """Remembers since when each thing is waited for."""
+    """Remembers since when each thing is waited for, and when it last moved."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._first: dict[Hashable, tuple[float, int]] = {}
+        self._waits: dict[Hashable, _Wait] = {}
 
     def allowed_s(self, moved: int) -> float:
         """How long a sender or reader of so many bytes may take."""
         return self._limits.seconds + moved / self._limits.rate
 
     def overdue(self, waiting: Mapping[Key, int], now: float) -> list[Key]:
-        """Which of `waiting` (what is waited for now, and its bytes so far or to go) has been waited for too long; what is not named is forgotten."""
-        self._first = {key: self._first.get(key, (now, size)) for key, size in waiting.items()}
-        return [
-            key for key, size in waiting.items() if now - self._first[key][0] > self.allowed_s(max(size, self._first[key][1]))
-        ]
+        """Which of `waiting` (what is waited for now, and its bytes so far or to go) stood still or took for too long.
+
+        What is not named is forgotten.
+        """
+        waits: dict[Hashable, _Wait] = {}
+        for key, size in waiting.items():
+            before = self._waits.get(key, _Wait(now, size, now, size))
+            waits[key] = before if size == before.size else before._replace(moved=now, size=size)
+        self._waits = waits
+        return [key for key in waiting if self._late(waits[key], now)]
+
+    def _late(self, wait: _Wait, now: float) -> bool:
+        stands = now - wait.moved > self._limits.seconds
+        return stands or now - wait.since > self.allowed_s(max(wait.size, wait.first))

@@ -22,6 +22,17 @@ def test_what_moves_gets_more_time() -> None:
     assert [going.overdue({"a": size}, now) for now, size in ((0, 4000), (5, 2000), (9.9, 1), (10.1, 1))] == [[], [], [], ["a"]]
 
 
+def test_what_stands_still_is_given_up_however_much_it_moved() -> None:
+    """A megabyte in the first second buys no idle minute."""
+    patience = Patience(LIMITS)
+    assert [patience.overdue({"a": size}, now) for now, size in ((0, 0), (1, 10**6), (7, 10**6), (7.1, 10**6))] == [
+        [],
+        [],
+        [],
+        ["a"],
+    ]
+
+
 def test_a_trickle_is_not_movement() -> None:
     """A byte per second does not hold a place."""
     patience = Patience(LIMITS)

@@ -1,0 +1,227 @@
+"""The model server's bounds, over real sockets: heads, slow ends, connections, the queue, the deadline; always an answer that says why."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.serving import model_folders
+from tests.serving.served import Answer, Served, messages, serve
+from tests.serving.test_runtime import until
+
+CONNECTIONS = 40
+ROWS = 20_000  # more than any model takes inline
+LONG = 10**12  # turns of a loop: hours
+
+
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A model whose `work` is a number of turns, one place to wait, a short deadline and little patience."""
+    folder = model_folders.treacherous(tmp_path_factory.mktemp("models") / "bounded")
+    options = {"max_connections": CONNECTIONS, "max_waiting": 1, "timeout_seconds": 5, "idle_seconds": 1}
+    with serve(folder, *(word for name, value in options.items() for word in (f"--{name}", str(value)))) as served:
+        yield served
+
+
+def batch(work: int) -> tuple[Any, bytes]:
+    """A request that runs on a thread, for so many turns."""
+    columns = {"x": np.ones(ROWS), "index": np.zeros(ROWS, np.int64), "work": np.full(ROWS, work)}
+    inputs = [
+        {"name": n, "shape": [ROWS], "datatype": "FP64" if n == "x" else "INT64", "parameters": {"binary_data_size": c.nbytes}}
+        for n, c in columns.items()
+    ]
+    return {"inputs": inputs, "parameters": {"binary_data_output": True}}, b"".join(c.tobytes() for c in columns.values())
+
+
+def asked(served: Served, work: int) -> Answer:
+    head, tail = batch(work)
+    return served.infer(head, tail=tail)
+
+
+def busy_s(served: Served) -> float:
+    """Processor seconds that the server has used."""
+    fields = open(f"/proc/{served.process.pid}/stat").read().rpartition(")")[2].split()  # noqa: PTH123
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def idles(served: Served) -> bool:
+    """Whether no thread of the server computes."""
+    before = busy_s(served)
+    time.sleep(0.4)
+    return busy_s(served) - before <= 0.02  # on a busy machine a thread that computes has little more
+
+
+def told(connection: socket.socket) -> bytes:
+    """All that the server says until it closes."""
+    with connection, connection.makefile("rb") as file:
+        return file.read()
+
+
+def opened(served: Served, text: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", served.http_port), timeout=15)
+    connection.sendall(text)
+    return connection
+
+
+def test_excess_is_told_when_to_come_back(bounded: Served) -> None:
+    """Two run and one waits; the rest has a 429 with Retry-After at once, small requests are answered as ever, and the queue empties."""
+    calls, (head, _) = bounded.calls(), batch(0)
+    tensors = [{k: one[k] for k in ("name", "shape", "datatype")} for one in head["inputs"]]
+    raw = [np.ones(ROWS).tobytes(), np.zeros(ROWS, np.int64).tobytes(), np.zeros(ROWS, np.int64).tobytes()]
+    message = messages().ModelInferRequest(model_name="hand", inputs=tensors, raw_input_contents=raw)
+    with ThreadPoolExecutor(6) as clients:
+        held = [clients.submit(asked, bounded, LONG) for _ in range(2)]
+        until(lambda: not idles(bounded))
+        waiting = clients.submit(asked, bounded, LONG)
+        time.sleep(0.2)
+        began = time.perf_counter()
+        answer = asked(bounded, 0)
+        assert (answer.status, list(answer.json)) == (429, ["error"])
+        assert int(answer.headers["retry-after"]) >= 1
+        assert time.perf_counter() - began < 0.5
+        with pytest.raises(grpc.RpcError) as error:
+            calls.ModelInfer(message)
+        assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        row = {"instances": [{"x": 4, "index": 0, "work": 0}]}
+        assert bounded.predict(row).status == 200
+        assert {one.result().status for one in (*held, waiting)} == {504}
+    assert asked(bounded, 0).status == 200
+
+
+def test_past_the_deadline_the_work_ends(bounded: Served) -> None:
+    """A prediction that takes for ever is a 504 after the deadline, in our shape, and no thread goes on with it."""
+    began = time.monotonic()
+    answer = asked(bounded, LONG)
+    assert (answer.status, list(answer.json)) == (504, ["error"])
+    assert 4.5 < time.monotonic() - began < 8
+    until(lambda: idles(bounded))
+
+
+def test_a_client_that_leaves_takes_its_work_along(bounded: Served) -> None:
+    """A closed connection ends the prediction that nobody waits for, long before the deadline."""
+    head, tail = batch(LONG)
+    body = json.dumps(head).encode()
+    stated = f"Inference-Header-Content-Length: {len(body)}\r\nContent-Length: {len(body) + len(tail)}\r\n\r\n".encode()
+    connection = opened(bounded, b"POST /v2/models/hand/infer HTTP/1.1\r\nHost: a\r\n" + stated + body + tail)
+    until(lambda: not idles(bounded))
+    connection.close()
+    until(lambda: idles(bounded), deadline_s=2.5)
+    assert asked(bounded, 0).status == 200
+
+
+NAMED = b"POST /v1/models/hand:predict HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    "start", [NAMED, NAMED + b"Content-Length: 100000\r\n\r\n", NAMED + b"Transfer-Encoding: chunked\r\n\r\n"]
+)
+def test_a_trickle_does_not_hold_a_connection(start: bytes, bounded: Served) -> None:
+    """One byte at a time, in the headers, in a body, in chunks: a 408 within the patience and a few seconds."""
+    connection = opened(bounded, start)
+    trickle = b"1\r\na\r\n" * 200 if b"chunked" in start else b"X: y\r\n" * 200
+    over = threading.Event()
+
+    def send() -> None:
+        for byte in trickle:
+            if over.wait(0.05):
+                return
+            try:
+                connection.sendall(bytes([byte]))
+            except OSError:
+                return
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    began = time.monotonic()
+    answer = connection.recv(65_536)
+    over.set()
+    sender.join()
+    answer += told(connection)
+    assert answer.startswith(b"HTTP/1.1 408"), answer
+    assert b'{"error"' in answer
+    assert time.monotonic() - began < 6
+
+
+def test_a_reader_that_does_not_read_is_given_up(bounded: Served) -> None:
+    """An answer of megabytes that nobody takes does not stay in memory: the connection ends."""
+    head, tail = batch(0)
+    body = json.dumps(head).encode()
+    stated = f"Inference-Header-Content-Length: {len(body)}\r\nContent-Length: {len(body) + len(tail)}\r\n\r\n".encode()
+    text = b"POST /v2/models/hand/infer HTTP/1.1\r\nHost: a\r\n" + stated + body + tail
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(15)
+    connection.connect(("127.0.0.1", bounded.http_port))
+    before = descriptors(bounded)
+    threading.Thread(target=flooded, args=(connection, text)).start()
+    until(lambda: descriptors(bounded) < before, deadline_s=30)
+    connection.close()
+
+
+def flooded(connection: socket.socket, text: bytes) -> None:
+    """Ask again and again, and read nothing."""
+    try:
+        for _ in range(200):
+            connection.sendall(text)
+    except OSError:
+        return
+
+
+def descriptors(served: Served) -> int:
+    from pathlib import Path
+
+    return len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))
+
+
+def test_a_head_has_a_bound(bounded: Served) -> None:
+    """Too many headers, or a head too long, whether or not it ends, is a 431."""
+    for text in (
+        NAMED + b"a: b\r\n" * 101 + b"\r\n",
+        NAMED + b"a: " + b"b" * 40_000,
+        NAMED + b"a: " + b"b" * 300_000 + b"\r\n\r\n",
+    ):
+        answer = told(opened(bounded, text))
+        assert answer.startswith(b"HTTP/1.1 431"), text[:80]
+        assert b'{"error"' in answer
+    many = b"".join(b"x-%d: %d\r\n" % (n, n) for n in range(90))
+    assert bounded.get("/v2/health/live").status == 200
+    answered = opened(bounded, b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + many + b"\r\n")
+    assert told(answered).startswith(b"HTTP/1.1 200")
+
+
+def test_connections_have_a_bound(bounded: Served) -> None:
+    """One more than there may be is a 503 with Retry-After; those that were there go on."""
+    kept = bounded.connection()
+    assert bounded.request("GET", "/v2/health/live", on=kept).status == 200
+    held = [opened(bounded) for _ in range(CONNECTIONS)]
+    refused = told(opened(bounded, b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"))
+    assert refused.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 1" in refused
+    assert bounded.request("GET", "/v2/health/live", on=kept).status == 200
+    for one in held:
+        one.close()
+    until(
+        lambda: told(opened(bounded, b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).startswith(
+            b"HTTP/1.1 200"
+        )
+    )
+
+
+def test_an_endless_body_ends(bounded: Served) -> None:
+    """Chunks without end are refused where they pass the limit, wherever they are sent, and the connection ends."""
+    for path in (b"/v2/models/hand/infer", b"/nowhere"):
+        connection = opened(bounded, b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
+        with pytest.raises(OSError):  # noqa: PT011  (reset or broken pipe)
+            for _ in range(20_000):
+                connection.sendall(chunk)
+        assert told(connection).startswith(b"HTTP/1.1 413")
