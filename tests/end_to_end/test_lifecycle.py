@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,6 @@ from tests.conftest import ROOT, Project, make_project
 from tests.end_to_end.browser import browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lifecycle"), pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project in which co2 went through the whole graph once."""
-    made = make_project(tmp_path_factory.mktemp("lifecycle"))
-    try:
-        made.aiprime("run", "co2", timeout=300)
-        yield made
-    finally:
-        made.aiprime("down", check=False)
 
 
 def ask(project: Project, workload: str, instance: object) -> dict[str, object]:
