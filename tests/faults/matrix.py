@@ -10,7 +10,7 @@ import yaml
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A fault, what is right then, and who holds it: test ids (a file, or FILE::NAME); or why nothing can."""
+    """A fault, what is right then, and who holds it: test ids (a folder, a file, or FILE::NAME); or why nothing can."""
 
     part: str
     fault: str
@@ -30,5 +30,7 @@ def rows_of(test: str) -> list[int]:
     """The rows that a test of another folder holds, by its id."""
     plain = test.partition("[")[0]
     return [
-        number for number, row in ROWS.items() if any(plain == one or plain.startswith(f"{one}::") for one in row.elsewhere)
+        number
+        for number, row in ROWS.items()
+        if any(plain == one or plain.startswith((f"{one}::", f"{one}/")) for one in row.elsewhere)
     ]

@@ -46,6 +46,7 @@ FILES = (
 )
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.fault(7, 9, 10)
 def test_a_run_that_is_killed_anywhere_leaves_nothing_half_done(project: Project, track):
     """kill -9 after each stage and at each point; every next run goes on, and in the end there is one version, registered and promoted once."""
