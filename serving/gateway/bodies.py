@@ -41,9 +41,10 @@ class Bodies:
 
     async def _coming(self, request: web.BaseRequest, limit: int) -> bytes:
         parts, size = [], 0
-        began = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            async with asyncio.timeout_at(began + self._patience.allowed_s(0)) as allowed:
+            async with asyncio.timeout_at(began + self._limits.seconds) as allowed:
                 while part := await request.content.readany():
                     parts.append(part)
                     size += len(part)
@@ -52,7 +53,7 @@ class Bodies:
                         raise Refusal(413, f"the body is larger than {limit >> 20} MB", closes=True)
                     if self._held > self._limits.held_bytes:
                         raise Refusal(503, "too many large bodies are coming in; ask again", retry_after_s=1, closes=True)
-                    allowed.reschedule(began + self._patience.allowed_s(size))
+                    allowed.reschedule(min(loop.time() + self._limits.seconds, began + self._patience.allowed_s(size)))
         finally:
             self._held -= size
         return b"".join(parts)

@@ -13,6 +13,8 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
 from serving.gateway.refusal import Refusal
 from serving.limits import Limits
@@ -47,7 +49,17 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._begun = (waiter := self._waiter) is not None and not waiter.done()
+        waiter = self._waiter
+        self._begun = not self._request_count or (waiter is not None and not waiter.done())
+        if self._messages and self._current_request is not None and isinstance(broken := self._messages[-1][0], _ErrInfo):
+            self._break_off(broken.message)
+
+    def _break_off(self, why: str) -> None:
+        """What came is no part of the body that is being read: aiohttp would let its reader wait for the rest for ever."""
+        payload = self._current_request.content if self._current_request is not None else EMPTY_PAYLOAD
+        if not payload.is_eof():
+            self._lingering_time = 0
+            payload.set_exception(RequestPayloadError(why))
 
     def awaited(self) -> tuple[tuple[str, Connection, int], int] | None:
         """What is waited for: its key, and its bytes; None where it is our turn, or a connection may be idle."""
