@@ -1,4 +1,4 @@
-"""The loop under faults: `python -m benchmarks.faults [VICTIM]... [--times N]` kills each N times (20), with -9, at random moments, in a project
+"""The loop under faults: `python -m benchmarks.faults [VICTIM[:N]]... [--times N]` kills each N times (20), with -9, at random moments, in a project
 of its own in which co2_raw serves, and counts what was lost. Victims: see VICTIMS; `everything` is all processes at once, then `aiprime up`.
 
 While a process of the endpoint is killed clients go on asking and labelling, and note what was acknowledged. Prints a Markdown table, and with
@@ -214,23 +214,32 @@ def figures(found: Fact) -> Fact:
     return {"seeds": 0, "injections": found["kills"], **counts, "recovery_s": round(max(found["back"]), 1), **said}
 
 
+def line(victim: str, found: Fact) -> Fact:
+    """A campaign's line of the track record."""
+    outcome = "broken" if found.get("lost_count") or max(found["back"]) > STUCK_S and victim == "everything" else "held"
+    again = f"python -m benchmarks.faults {victim}"
+    return reporting.line(VICTIMS[victim], again, outcome, what=f"kill -9 of {victim}", **figures(found))
+
+
 def main() -> None:
     """Kill, count, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("victims", nargs="*", metavar="VICTIM", help=", ".join(VICTIMS))
+    parser.add_argument("victims", nargs="*", metavar="VICTIM[:N]", help=", ".join(VICTIMS))
     parser.add_argument("--times", type=int, default=20)
     given = parser.parse_args()
-    if unknown := {*given.victims} - {*VICTIMS}:
+    wanted = {
+        victim: int(times or given.times) for victim, _, times in (one.partition(":") for one in given.victims or VICTIMS)
+    }
+    if unknown := {*wanted} - {*VICTIMS}:
         parser.error(f"no victim {', '.join(unknown)}")
     with tempfile.TemporaryDirectory() as made, served(Path(made)) as project:
         print(
             f"{os.cpu_count()} cores\n\n| kill -9 of | times | lost | back after, median · longest | |\n|---|---|---|---|---|"
         )
-        for victim in given.victims or VICTIMS:
-            found = kill(project, victim, given.times)
+        for victim, times in wanted.items():
+            found = kill(project, victim, times)
             if folder := os.environ.get("AIPRIME_TRACK"):
-                again = f"python -m benchmarks.faults {victim} --times {given.times}"
-                reporting.keep(Path(folder), [reporting.line(VICTIMS[victim], again, "held", what=victim, **figures(found))])
+                reporting.keep(Path(folder), [line(victim, found)])
             back = f"{statistics.median(found['back']):.1f} s · {max(found['back']):.1f} s"
             print(f"| {victim} | {found['kills']} | {found['lost']} | {back} | {found['else']} |", flush=True)
 

@@ -3,8 +3,8 @@
 Written NAME=ACTION, several with commas; a point that many files pass is narrowed as NAME@FILE. ACTION is SIGKILL, SIGTERM, SIGSTOP,
 `error` (Injected is raised) or `sleep`; `:SECONDS` says for how long it sleeps, or after how long a SIGSTOP is followed by a SIGCONT.
 
-Each mention acts once: a mark in HOME/failpoints is made first, so that the retry goes through. Only the process's own environment can set
-it, never `.env`, and only where it names AIPRIME_HOME too; what acts says so on standard error. Not set, a point costs one comparison.
+Each mention acts once: a mark in HOME/failpoints is made first, so that the retry goes through. Only the process's environment can set
+it, as it was when the process began, and only where it names AIPRIME_HOME too; what acts says so on standard error. Not set, a point costs one comparison.
 Knows nothing of what happens around it.
 """
 
