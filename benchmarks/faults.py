@@ -77,7 +77,7 @@ def endpoint(project: Project, victim: str, times: int, chance: random.Random) -
         "lost": f"{predictions} of {len(client.predicted):,} predictions, {labels} of {len(client.labelled):,} labels",
         "acknowledged": len(client.predicted) + len(client.labelled),
         "lost_count": predictions + labels,
-        "unknown": sum(count for status, count in client.answers.items() if status != 200),
+        "unknown": client.unknown,
         "back": took,
         "else": f"other answers: {_said(client.answers)}",
     }
@@ -137,7 +137,7 @@ def everything(project: Project, times: int, chance: random.Random) -> Fact:
         predictions, labels = lost(project, client)
         lost_all = [lost_all[0] + predictions, lost_all[1] + labels]
         acknowledged, labelled = acknowledged + len(client.predicted), labelled + len(client.labelled)
-        unknown += sum(count for status, count in client.answers.items() if status != 200)
+        unknown += client.unknown
         with opened(project) as instance:
             stuck += [run.dagster_run.run_id for run in _started(instance) if time.time() - run.start_time > STUCK_S]
         whole(project)
@@ -216,7 +216,7 @@ def figures(found: Fact) -> Fact:
 
 def line(victim: str, found: Fact) -> Fact:
     """A campaign's line of the track record."""
-    outcome = "broken" if found.get("lost_count") or max(found["back"]) > STUCK_S and victim == "everything" else "held"
+    outcome = "broken" if found.get("lost_count") or (max(found["back"]) > STUCK_S and victim == "everything") else "held"
     again = f"python -m benchmarks.faults {victim}"
     return reporting.line(VICTIMS[victim], again, outcome, what=f"kill -9 of {victim}", **figures(found))
 

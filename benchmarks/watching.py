@@ -37,6 +37,11 @@ class Client:
         self.answers: Counter[int | str] = Counter()
         self._threads = [threading.Thread(target=self._ask, args=(random.Random(seed),)) for seed in range(CLIENTS)]
 
+    @property
+    def unknown(self) -> int:
+        """Requests that may have had their effect or not: cut off, or refused after they were taken."""
+        return sum(count for answer, count in self.answers.items() if answer not in (200, "not reached"))
+
     def __enter__(self) -> Client:
         for thread in self._threads:
             thread.start()
@@ -66,8 +71,8 @@ class Client:
                 self.answers[status] += 1
                 if status == 200:
                     self.labelled[prediction] = value
-            except (OSError, http.client.HTTPException, ValueError):
-                self.answers["no answer"] += 1
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.answers["not reached" if isinstance(error, ConnectionRefusedError) else "cut off"] += 1
                 connection.close()
                 connection = self._new()
                 self._ended.wait(0.02)
