@@ -24,9 +24,11 @@ def forget(places: Places, entity: str, only: str | None) -> dict[str, Any]:
     from assets import forgetting
     from assets.forgetting import receipt as receipts
     from assets.platform import Platform
+    from orchestration import whole_state
     from orchestration.backup.receipts import spread
 
-    made = forgetting.forget(Platform(), entity, only)
+    with whole_state.held(places, "forget"):  # no backup is taken of what is half gone
+        made = forgetting.forget(Platform(), entity, only)
     missed = [str(one) for one in spread(places.home)]
     return {"receipt": str(receipts.place(places.home, made.id)), **asdict(made), "not_copied_to": missed}
 

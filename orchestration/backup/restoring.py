@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 
 from data import infer, state, versions
@@ -207,17 +206,11 @@ def _workload(places: Places, kept: Path) -> list[str]:
 
 
 def _later_receipts(found: Manifest, folders: list[Path | None]) -> dict[str, bytes]:
-    """Receipts of erasures that came after the backup, by name; UserError where nobody here can apply them again."""
+    """Receipts of erasures that came after the backup, by name."""
     of_then = {Path(one.path).name for one in found.of(HOME) if one.path.startswith(f"{HOME}/{receipts.FOLDER}/")}
     later = {}
     for folder in filter(None, folders):
         later |= {name: text for name, text in receipts.found(folder).items() if name not in of_then}
-    if later and find_spec("assets.forgetting") is None:
-        raise UserError(
-            f"{len(later)} erasures came after this backup, and cannot be applied again here",
-            where=", ".join(later),
-            next_step="use an AI Prime that knows `aiprime forget`; nothing was changed",
-        )
     return later
 
 

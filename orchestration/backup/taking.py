@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from assets.provenance import tags
-from data import state
+from data import forgotten, state
 from data.errors import UserError
 from data.failpoints import failpoint
 from data.places import Places
@@ -77,6 +77,7 @@ def backup(places: Places, destination: Path, *, full: bool = False, told: Calla
 def _take(places: Places, folder: Path, copies: Copies, at: datetime, schema: int, told: Callable[[str], None]) -> Manifest:
     home, project = folder / HOME, folder / PROJECT
     project.mkdir()
+    forgotten.secret(places.home)  # in every backup, or a later erasure could not be applied to what it restores
     for path in contents.follows(places.home):
         copies.plain(places.home / path, f"{HOME}/{path}")
     for path in [*_PROJECT, *_workloads(places)]:
