@@ -75,8 +75,8 @@ def test_the_queue_is_the_servers_own_choice_unless_stated() -> None:
 def test_a_remote_model_is_fetched_by_kserve() -> None:
     """A URI becomes STORAGE_URI, and the server reads where KServe's storage initialiser puts it: the model's folder, its signature
     and its statement side by side; it trusts the keys of a ConfigMap, and is told the record that cleared the version."""
-    manifest = render("co2", 3, "s3://bucket/co2", DIGEST, ServeSection(), sequence=17)
-    assert manifests.environment(manifest)["STORAGE_URI"] == "s3://bucket/co2"
+    manifest = render("co2", 3, "s3://bucket/co2-v3", DIGEST, ServeSection(), sequence=17)
+    assert manifests.environment(manifest)["STORAGE_URI"] == "s3://bucket/co2-v3"
     assert manifests.argument(manifest, "--model_dir") == "/mnt/models/3"
     assert manifests.argument(manifest, "--sequence") == "17"
     (mount,) = manifests.container_of(manifest)["volumeMounts"]
