@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export OMP_WAIT_POLICY := PASSIVE
 BIN := .venv/bin
 
-.PHONY: help install run stop test test-quick faults check format lock bench clean
+.PHONY: help install run stop test test-quick faults check format lock sbom audit bench clean
 
 help: ## list these words
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,7 +42,13 @@ format: install ## write the code the way `make check` wants it
 	@$(BIN)/python -m assets.spec > docs/guide/workload.schema.json
 
 lock: ## resolve the locks anew (needs uv)
-	@python3.11 infra/locks/compile.py
+	@python3.11 -m infra.locks.compile
+
+sbom: install ## write build/sbom.json: every package of the environment (CycloneDX)
+	@$(BIN)/python -m infra.sbom build/sbom.json
+
+audit: install ## ask a database of advisories about every package; red where anything was not asked
+	@$(BIN)/python -m infra.audit
 
 clean: stop ## stop, and delete the state and the environment (asks first)
 	@read -p "Delete .aiprime (models, ledger, MLflow), data/store and .venv? [y/N] " a; [ "$$a" = y ] && rm -rf .aiprime .venv data/store dvc.lock

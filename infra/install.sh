@@ -3,13 +3,12 @@
 set -euo pipefail
 unset PYTHONDONTWRITEBYTECODE
 PYTHON="${PYTHON:-$(command -v python3.11 || command -v python3)}"
-UV_VERSION=0.9.0 # the oldest that is known to work
 
 if ! command -v uv >/dev/null; then
   if [ ! -x .venv/bin/uv ]; then
     echo "· fetching uv (not on the path)"
     "$PYTHON" -m venv .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=$UV_VERSION"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r infra/locks/uv.txt
   fi
   uv() { .venv/bin/uv "$@"; }
 fi

@@ -1,18 +1,22 @@
-"""Resolve the three locks anew: `python infra/locks/compile.py`, with uv on the path.
+"""Resolve the locks anew: `python -m infra.locks.compile`, with uv on the path.
 
 - main.txt       everything but torch
 - torch-cpu.txt  the CPU wheel, where pip's find-links offers it (its hash differs from PyPI's build)
 - torch.txt      PyPI's Linux build with its CUDA companions
+- uv.txt         what installs them, where the machine has no uv
 
-Releases younger than COOL_OFF_DAYS are not taken: the compromised releases of this field were found within hours. The locks are
-requirement files with hashes, so they name no index.
+Releases younger than COOL_OFF_DAYS are not taken: the compromised releases of this field were found within hours. Those that are known
+(denied.toml) are not taken at any age. The locks are requirement files with hashes, so they name no index.
 """
 
 import hashlib
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from infra.locks.pins import compromised, constraints, denied, pins
 
 HERE = Path(__file__).parent
 COOL_OFF_DAYS = 7
@@ -24,7 +28,14 @@ def compile_lock(source: str, *options: str, stdin: str | None = None) -> str:
     newest = (datetime.now(UTC) - timedelta(days=COOL_OFF_DAYS)).strftime("%Y-%m-%dT00:00:00Z")
     command = ["uv", "pip", "compile", source, "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header"]
     command += ["--exclude-newer", newest, "--no-emit-find-links", "--no-emit-index-url", *options]
-    return subprocess.run(command, input=stdin, check=True, capture_output=True, text=True).stdout
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as refused:
+        refused.write(constraints(denied()))
+        refused.flush()
+        command += ["--constraint", refused.name]
+        lock = subprocess.run(command, input=stdin, check=True, capture_output=True, text=True).stdout
+    if wrong := compromised(pins(lock), denied()):
+        sys.exit("not written, for it holds what was compromised: " + "; ".join(wrong))
+    return lock
 
 
 def blocks(lock: str) -> dict[str, str]:
@@ -55,6 +66,7 @@ def main() -> None:
     cuda_only = [name for name in taken if name.startswith(("nvidia-", "cuda-", "triton"))]
     (HERE / "main.txt").write_text("".join(text for name, text in taken.items() if name not in cuda_only))
     (HERE / "torch.txt").write_text("".join((companions | {name: taken[name] for name in cuda_only}).values()))
+    (HERE / "uv.txt").write_text(compile_lock("-", stdin="uv\n"))
     for wheel in Path(links).glob(f"torch-{TORCH}+cpu-cp311-*_x86_64.whl") if links else ():
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         (HERE / "torch-cpu.txt").write_text(f"torch=={TORCH}+cpu \\\n    --hash=sha256:{digest}\n")

@@ -1,0 +1,1 @@
+"""Tests of infra/: locks, environment, audit."""
