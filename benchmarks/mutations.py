@@ -2,7 +2,7 @@
 
 Edited, deleted, inserted, reordered, truncated, replayed, and whole files put in another's place; half of them by who re-seals the chain
 from there to its end and mends the head, so that it holds in itself. Beside each, what a hash chain finds whose end is noted nowhere.
-An attacker who rewrites the noted ends too is not among them: a backup's ends find that one (`aiprime verify`).
+Not among them: who rewrites the noted ends too (a backup's ends find that, `aiprime verify`), and who appends a well-formed record: that is a writer.
 """
 
 from __future__ import annotations
@@ -164,8 +164,8 @@ def _truncate(rows: list[Row], contents: dict[int, Row], _: Chain, __: bool, cha
 
 
 def _insert(rows: list[Row], contents: dict[int, Row], chain: Chain, sealed: bool, chance: random.Random) -> str:
-    """A record that never was, between two that were; or at the end."""
-    place = chance.randrange(len(rows) + 1)
+    """A record that never was, before one that was; sealed and at the end it would be what any writer may do."""
+    place = chance.randrange(len(rows) + (not sealed))
     like = chance.choice(rows)
     new = dict(like) | {chain.editable[0]: _other(like[chain.editable[0]], chance), "sequence": -1 if sealed else place + 1}
     if like["sequence"] in contents:
