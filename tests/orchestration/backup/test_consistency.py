@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,18 +84,32 @@ def test_a_decision_in_it_finds_its_model(places: Places, kept: Path, other: Pla
         assert [found for found in verifying.everything(other) if found.state == "bad"] == []
 
 
-def test_the_cut_is_at_one_instant(tmp_path: Path) -> None:
-    """A writer that appends to the ledger and then to the records never leaves a cut with the later one alone."""
+def test_the_cut_is_at_one_instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who would decide and then predict while the ledger is being read and the records not yet, waits: a cut has both, or neither."""
     ledger, records = Ledger.at(tmp_path), Records.at(tmp_path)
+    ledger.record("window", "co2", "1")
+    records.append([prediction(version="1")])
 
-    def write(number: int) -> None:
-        ledger.record("window", "co2", "1", {"n": number})
+    def write() -> None:
+        ledger.record("window", "co2", "1")
         records.append([prediction(version="1")])
 
-    with going_on(write):
-        for number in range(12):
-            ends = snapshot.take(tmp_path, tmp_path / f"cut{number}")
-            assert 0 <= ends.decisions[0] - ends.predictions[0] <= 1
+    writer = threading.Thread(target=write)
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+            done = super().execute(sql, *given)
+            if sql.startswith("SELECT count") and not writer.ident:  # the first of the readers has begun
+                writer.start()
+                writer.join(timeout=1.0)
+            return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(snapshot, "_connected", lambda file: sqlite3.connect(file, 30, isolation_level=None, factory=Watched))
+        ends = snapshot.take(tmp_path, tmp_path / "cut")
+    writer.join(timeout=30)
+    assert ledger.newest() == 2
+    assert (ends.decisions[0], ends.predictions[0]) == (1, 1)
     records.close()
 
 
