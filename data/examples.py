@@ -191,6 +191,7 @@ def _schema(
         step_seconds=step,
         season=features.season,
         ttl_seconds=seconds(features.ttl) if features.ttl else None,
+        on_stale=features.on_stale,
         level_free=features.level_free,
         classes=_classes(table[targets[0]]) if task == "classification" else (),
     )

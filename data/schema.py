@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 Task = Literal["classification", "regression", "forecasting"]
+OnStale = Literal["refuse", "flag"]
 Kind = Literal["number", "integer", "boolean", "category", "time", "image"]
 
 # Columns of features/table.parquet that are ours. A user's column may not begin with two underscores.
@@ -76,8 +77,19 @@ class TableSchema(BaseModel):
     step_seconds: int | None = None
     season: int | None = None
     ttl_seconds: int | None = None
+    on_stale: OnStale = "refuse"
     level_free: bool = True
     classes: tuple[str, ...] = ()  # classification: every label, sorted; truth is stored as the label's text
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is usual is not written: the bytes of tables that state nothing of it stay what they were."""
+        return unless_usual(write(self))
+
+
+def unless_usual(written: dict[str, Any]) -> dict[str, Any]:
+    """What is written of a schema or a signature, without `on_stale` where it is the usual one."""
+    return {name: value for name, value in written.items() if (name, value) != ("on_stale", "refuse")}
 
 
 def target_column(horizon: int | None = None) -> str:

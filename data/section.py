@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from data.schema import Column, Task
+from data.schema import Column, OnStale, Task
 
 
 class Section(BaseModel):
@@ -89,7 +89,8 @@ class FeaturesSection(Section):
     season: PositiveInt | None = None  # in steps; 168 for the week of an hourly series
     known: tuple[str, ...] = ()
     history: tuple[str, ...] = ()  # columns beside the target whose past values are features
-    ttl: Duration | None = None  # an online value older than this is stale
+    ttl: Duration | None = None  # an online value older than this, by the request's own time where it states one, is stale
+    on_stale: OnStale = "refuse"  # or "flag": it is answered, and the answer says so
     level_free: bool = True  # express level features relative to the recent mean
 
 

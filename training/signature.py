@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from data.schema import Column, Task
+from data.schema import Column, OnStale, Task, unless_usual
 
 MODEL_JSON = "model.json"
 MODEL_ONNX = "model.onnx"
@@ -97,6 +98,11 @@ class Signature(BaseModel):
     stored: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
     ttl_seconds: int | None = None
+    on_stale: OnStale = "refuse"
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return unless_usual(write(self))
 
     @classmethod
     def read(cls, folder: Path) -> Signature:

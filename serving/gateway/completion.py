@@ -1,8 +1,9 @@
 """Requests that name only the entity: what the signature calls stored is filled in from the online store, the rest is left alone.
 
 A series without an entity is filled in from HOME/features/WORKLOAD/latest.json, the newest row. A value older than the workload's
-`ttl` is refused (503, `stale`), for Feast's store serves it for ever; without a ttl its age goes into a header. Never guesses: no default
-stands in for a value that is not there.
+`ttl` is refused (503, `stale`) or, where the workload says so, flagged in the answer, for Feast's store serves it for ever. Its age is that at
+the request's own time where it states one (what is asked of 1990 is not stale today), else now; it goes into a header. Never guesses: no
+default stands in for a value that is not there.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import orjson
 from serving import strict_json
 from serving.gateway.online import OnlineStore, Row
 from serving.gateway.refusal import Refusal
+from serving.inference.times import epoch_seconds
 from serving.routes import Route
 from training.signature import Input, Signature
 
 log = logging.getLogger("aiprime.gateway")
-AGE_HEADER = "x-aiprime-feature-age-seconds"
+AGE_HEADER, STALE_HEADER = "x-aiprime-feature-age-seconds", "x-aiprime-stale"
 _LOCKED_S = 2.0  # a store that is being written to is waited for
 _KEPT_SIGNATURES = 1000
 
@@ -80,8 +82,7 @@ class Completion:
             await filling.fill(row)
         if kind == "v2":
             document["inputs"] = _v2_inputs(document["inputs"], rows, filling)
-        notes = {} if filling.age_s is None else {AGE_HEADER: str(max(0, round(filling.age_s)))}
-        return Completed(orjson.dumps(document), len(rows), entities, notes)
+        return Completed(orjson.dumps(document), len(rows), entities, filling.notes)
 
     def alike(self, one: Route, other: Route) -> bool:
         """Whether what completes a request for the one completes it for the other."""
@@ -153,6 +154,7 @@ class _Filling:
         inputs = {column.name for column in signature.inputs}
         self.key = signature.entity if signature.entity not in inputs else None  # names the row; the model does not take it
         self.age_s: float | None = None
+        self.stale = False
 
     def lacks(self, row: dict[str, Any]) -> bool:
         """Whether the row cannot be sent on as it is."""
@@ -166,25 +168,34 @@ class _Filling:
             if entity is not None and entity not in row:
                 raise Refusal(400, f"{self._route.workload}: name the {entity}, or bring every input")
             found = await self._completion.row(self._route, self._signature, row.get(entity) if entity else None)
-            at = self._time_of(found, row.get(entity) if entity else None)
+            at = self._time_of(found, row.get(entity) if entity else None, row.get(self._signature.time or ""))
             for column in lacking:
                 of_time = column.name == self._signature.time and column.name not in found.values
                 row[column.name] = self._json(column, at if of_time else found.values.get(column.name))
         if self.key is not None:
             row.pop(self.key, None)
 
-    def _time_of(self, found: Row, entity: Any) -> datetime:
-        """The time up to which the stored values are known; Refusal where that is longer ago than the ttl."""
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the answer says of how old the values were."""
+        aged = {} if self.age_s is None else {AGE_HEADER: str(max(0, round(self.age_s)))}
+        return aged | ({STALE_HEADER: "true"} if self.stale else {})
+
+    def _time_of(self, found: Row, entity: Any, asked: Any) -> datetime:
+        """The time up to which the stored values are known; Refusal where that is longer before the request's own time than the ttl."""
         of = f" of {self._signature.entity} {_shown(entity)}" if self._signature.entity else ""
         stored = [name for name in self._signature.stored if name in found.times]
         if not stored:
             raise Refusal(503, f"{self._route.workload}: the online store has no value{of} that this version reads")
         at = found.at(stored)
-        age_s = time.time() - at.timestamp()
+        own = epoch_seconds(asked) if isinstance(asked, str) else None
+        age_s = (time.time() if own is None else own) - at.timestamp()
         self.age_s = max(self.age_s or 0.0, age_s)
         ttl_s = self._signature.ttl_seconds
         if ttl_s is not None and age_s > ttl_s:
-            raise Refusal(503, f"stale: the values{of} are {_span(age_s)} old (from {_iso(at)}), older than {_span(ttl_s)}")
+            if self._signature.on_stale == "refuse":
+                raise Refusal(503, f"stale: the values{of} are {_span(age_s)} old (from {_iso(at)}), older than {_span(ttl_s)}")
+            self.stale = True
         return at
 
     def _json(self, column: Input, value: Any) -> Any:
@@ -235,9 +246,12 @@ def _v2_rows(document: Any, signature: Signature) -> list[dict[str, Any]] | None
     values = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in by["data"]]
     if by.get("shape") not in ([len(values)], [len(values), 1]):
         return None  # the model server says what is wrong
-    if signature.entity is None or signature.entity not in brought:
-        return [dict(brought) for _ in values]
-    return [brought | {signature.entity: value} for value in values]
+    rows = [dict(brought) for _ in values]
+    for name in {*brought} & {signature.entity or "", signature.time or ""}:  # by whom, and by when, values are looked up
+        given = next(one["data"] for one in inputs if one.get("name") == name)
+        for row, value in zip(rows, given if name != signature.entity else values, strict=False):
+            row[name] = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return rows
 
 
 def _v2_inputs(given: list[Any], rows: list[dict[str, Any]], filling: _Filling) -> list[Any]:

@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 
 from serving.gateway import ids
 from serving.gateway.bodies import Bodies
+from serving.gateway.completion import STALE_HEADER
 from serving.gateway.refusal import Refusal
 from serving.gateway.stamp import stamped
 from serving.gateway.tries import Asked, Try
@@ -64,19 +65,21 @@ def written(tried: Try, protocol: str | None = None, prediction_id: str | None =
         elif lower not in _OWN_RESPONSE:
             headers.add(name.decode("latin-1"), value.decode("latin-1"))
     if prediction_id is not None and protocol is not None and status == 200:
-        body, json_length = _stamped(body, json_length, protocol, prediction_id)
+        body, json_length = _stamped(body, json_length, protocol, prediction_id, STALE_HEADER in tried.sent.notes)
     if json_length is not None:
         headers["Inference-Header-Content-Length"] = json_length.decode("latin-1")
     return web.Response(status=status, headers=headers, body=body)
 
 
-def _stamped(body: bytes, json_length: bytes | None, protocol: str, prediction_id: str) -> tuple[bytes, bytes | None]:
+def _stamped(
+    body: bytes, json_length: bytes | None, protocol: str, prediction_id: str, stale: bool
+) -> tuple[bytes, bytes | None]:
     """The body with its id, and the length of its JSON where raw tensors follow that."""
     if json_length is None:
-        return stamped(body, protocol, prediction_id), None
+        return stamped(body, protocol, prediction_id, stale=stale), None
     if not json_length.isdigit():
         return body, json_length
-    head = stamped(body[: int(json_length)], protocol, prediction_id)
+    head = stamped(body[: int(json_length)], protocol, prediction_id, stale=stale)
     return head + body[int(json_length) :], b"%d" % len(head)
 
 

@@ -54,6 +54,7 @@ def export(module: Pack | Any, valid: Iterable[Any], schema: TableSchema, worklo
         stored=schema.stored,
         known=schema.known,
         ttl_seconds=schema.ttl_seconds,
+        on_stale=schema.on_stale,
     ).write(folder)
 
 

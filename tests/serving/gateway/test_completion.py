@@ -145,6 +145,43 @@ def test_stale_values_are_refused_where_there_is_a_ttl(gateway: Running, server:
     assert reply.json["error"].startswith('stale: the values of station "old" are 5 h old')
 
 
+def test_stale_values_are_flagged_where_the_workload_says_so(gateway: Running, server: ModelServer) -> None:
+    """With `on_stale: flag` the request is answered, and the answer says so in a header and in its parameters; a fresh one does not."""
+    workload = Workload(gateway, server, "with_flag", ttl_seconds=7200, on_stale="flag")
+    now = datetime.now(UTC)
+    write(workload.store, "old", STORED, now - timedelta(hours=5))
+    write(workload.store, "new", STORED, now - timedelta(hours=1))
+    for station, stale in (("old", "true"), ("new", None)):
+        reply = workload.predict({"station": station})
+        assert (reply.status, reply.headers.get("x-aiprime-stale")) == (200, stale)
+
+
+def test_an_answer_states_that_it_is_stale() -> None:
+    """`parameters.stale` stands beside the prediction's id, whatever parameters the answer has."""
+    from serving.gateway.stamp import stamped
+
+    for body in (
+        b'{"predictions":[1]}',
+        b'{"predictions":[1],"parameters":{"a":"b"}}',
+        b'{"parameters": {"a": {}}, "predictions": [1]}',
+    ):
+        told = json.loads(stamped(body, "v1", "ID", stale=True))["parameters"]
+        assert (told["prediction_id"], told["stale"]) == ("ID", True)
+        assert "stale" not in json.loads(stamped(body, "v1", "ID"))["parameters"]
+
+
+def test_age_is_judged_by_the_request_s_own_time(gateway: Running, server: ModelServer) -> None:
+    """What is asked of 1990 with values of 1990 is not stale today; asked of a later time it is, in v1 and in v2."""
+    workload = Workload(gateway, server, "of_then", ttl_seconds=7200)
+    then = datetime(1990, 5, 1, tzinfo=UTC)
+    write(workload.store, "a", STORED, then)
+    for time, status in (("1990-05-01T01:00:00Z", 200), ("1990-05-01T06:00:00Z", 503)):
+        assert workload.predict({"station": "a", "holiday": True, "time": time}).status == status
+        station = {"name": "station", "shape": [1], "datatype": "BYTES", "data": ["a"]}
+        assert workload.infer(station, {"name": "time", "shape": [1], "datatype": "BYTES", "data": [time]}).status == status
+    assert workload.predict({"station": "a"}).status == 503
+
+
 def test_a_candidate_s_columns_do_not_disturb_the_champion(gateway: Running, server: ModelServer) -> None:
     """When a candidate with other columns was published, the champion still gets its own, and their age is theirs."""
     workload = Workload(gateway, server, "changing", ttl_seconds=7200)
