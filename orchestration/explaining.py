@@ -59,7 +59,7 @@ def _explanation(walk: Walk, wanted: str | None) -> dict[str, Any]:
 
 
 def text(found: Facts) -> str:
-    """The walk for a terminal."""
+    """The walk for a terminal; what other people wrote cannot command it."""
     row = f", row {found['row']} of {found['rows']}" if found["rows"] > 1 else ""
     lines = [
         f"{found['workload']}: prediction {found['prediction_id']}{row}, answered as {found['role']} by version {found['version']}"
@@ -76,7 +76,9 @@ def text(found: Facts) -> str:
     lines += [
         f"\n  also answered as {one['role']} by version {one['version']}: --role {one['role']}" for one in found["others"]
     ]
-    return "\n".join(lines)
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in "\n".join(lines)
+    )
 
 
 def _wrapped(said: str) -> str:

@@ -50,6 +50,7 @@ class Lookups:
         return {
             "prediction_id": found[0].id,
             "workload": found[0].workload,
+            "why": f"/why/{found[0].id}",
             "answers": [_answer(one) for one in found],
             "labels": [{"about": one.about, "value": one.value} for one in self._records.labels_of(prediction_id)],
         }

@@ -126,7 +126,7 @@ def code(registered: Decision | None) -> Step:
         said, gone = f"Commit {str(commit)[:12]}, with nothing changed beside it.", None
     else:
         said = f"Commit {str(commit)[:12]}, with changes that were not committed: their hash is {changes}."
-        gone = "what was not committed is nowhere but in its author's folder; the hash only tells whether it is the same"
+        gone = "what was not committed is kept nowhere; its hash only tells whether something is the same"
     return Step(name="code", title="With which code", said=said, source=_source(registered), facts=facts, gone=gone)
 
 

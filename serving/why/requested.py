@@ -63,7 +63,7 @@ def _who(signature: Signature, filled: list[str], brought: list[str], known: sto
     """Who brought which of the inputs, as far as that can be told: the record keeps what the model was sent."""
     count = len(filled) + len(brought)
     if not signature.stored:
-        return f"The client brought all {count} input{'' if count == 1 else 's'}."
+        return f"The client brought all {count} inputs." if count > 1 else "The client brought its one input."
     if not filled or known is None or known.at is None:
         return f"Which of its {count} inputs the client brought cannot be told any more: none equals what the feature store has now."
     of = asked.iso(known.at.timestamp())[:16].replace("T", " ")

@@ -39,7 +39,7 @@ def _said(rank: float | None, shared: int, top: int) -> str:
     if rank is None:
         return "There is too little to compare: the inputs hardly move this answer, or there is only one."
     if rank >= 0.8 and shared >= top - 1:
-        return "Two methods that work differently say the same: the weights below can be relied on."
+        return "Two methods that work differently say the same: these weights can be relied on."
     if rank >= 0.5 and 2 * shared >= top:
         return "Two methods mostly agree: rely on the largest bars, not on the order of the small ones."
     return (

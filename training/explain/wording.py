@@ -45,7 +45,7 @@ def _of_the_past(found: re.Match[str], step: int) -> str:
         return f"{column} {span(steps * step)} earlier" if steps else f"{column} now"
     if how == "median":
         newest = f"{span(steps * step)} earlier" if steps else "now"
-        return f"usual {column} of this season (median of some, the newest {newest})"
+        return f"seasonal {column} (median, newest {newest})"
     until = f", up to {span(back * step)} earlier" if back else ""
     return f"mean {column} of {span(steps * step)}{until}"
 

@@ -22,6 +22,7 @@ from data.errors import UserError
 from serving.cards import Card, bom_file
 from serving.gateway.pages import card, model, overview
 from serving.gateway.pages.markup import HEADERS
+from serving.gateway.pages.recent import SHOWN
 from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
 from serving.ledger import Kind, Ledger
@@ -99,7 +100,8 @@ class Pages:
         def drawn() -> str:
             standing = moved(found(), self._home)
             docs = (self._home / "quality" / workload / "docs").is_dir()
-            return model.page(standing, curl=curl, docs=docs, every_s=_every(request))
+            latest = list(self._records.predictions(workload, after=self._records.newest(workload, back=SHOWN)))
+            return model.page(standing, curl=curl, docs=docs, answers=latest, every_s=_every(request))
 
         return _html(await self._read(drawn))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from serving.cards import card_path
@@ -19,8 +21,12 @@ from serving.gateway.pages.markup import (
     whole,
 )
 from serving.gateway.pages.overview import answered, judged, named
+from serving.gateway.pages.recent import recent
 from serving.gateway.pages.timeline import timeline
 from serving.standing import Look, Said, Standing
+
+if TYPE_CHECKING:
+    from serving.records import Prediction
 
 _ROWS = 40  # windows in the table
 _LEGEND = (
@@ -30,8 +36,10 @@ _LEGEND = (
 )
 
 
-def page(one: Standing, *, curl: str = "", docs: bool = False, every_s: int | None = None) -> str:
-    """The page; `curl` is a command that asks the model, `docs` whether there are Data Docs."""
+def page(
+    one: Standing, *, curl: str = "", docs: bool = False, answers: Sequence[Prediction] = (), every_s: int | None = None
+) -> str:
+    """The page; `curl` is a command that asks the model, `docs` whether there are Data Docs, `answers` the latest ones."""
     paused = '<span class="badge unknown">❚❚ paused</span>' if one.paused else ""
     said = "" if one.call else f'<span class="soft">{esc(one.said)}</span>'
     head = (
@@ -40,7 +48,7 @@ def page(one: Standing, *, curl: str = "", docs: bool = False, every_s: int | No
     )
     call = f'<p class="call" role="alert"><strong>▲ A person was called.</strong> {esc(one.call)}</p>' if one.call else ""
     body = (
-        f'{head}<main>{call}{_facts(one)}{_windows(one)}<div class="two">{_drift(one)}{_traffic(one)}</div>{_decisions(one)}'
+        f'{head}<main>{call}{_facts(one)}{_windows(one)}<div class="two">{_drift(one)}{_traffic(one)}</div>{_decisions(one)}{recent(answers)}'
         f"{_more(one, curl, docs)}</main>"
         f'<footer>Times are UTC; those of windows are the data\'s own. <a href="{esc(model_path(one.workload))}?every=5">Watch</a> asks again every 5 s.</footer>'
     )

@@ -11,8 +11,8 @@ from typing import Any
 from serving.gateway.pages.markup import esc
 
 MOST = 10  # inputs with a bar of their own; the others share one
-_WIDTH, _ROW, _LEFT, _RIGHT, _TOP = 900, 34, 330, 800, 44
-_LONGEST = 46
+_WIDTH, _ROW, _LEFT, _RIGHT, _TOP = 900, 34, 340, 800, 44
+_LONGEST = 44
 _MOST_CELLS = 32  # along one side of a picture
 Facts = Mapping[str, Any]
 
@@ -78,21 +78,14 @@ def _row(one: Facts, ends: tuple[float, float], top: float, x: Callable[[float],
 
 
 def said(value: float, share: bool, *, signed: bool = False) -> str:
-    """A figure of an answer: probabilities in percent, differences with their sign."""
+    """A figure of an answer; probabilities in percent. `signed`: a difference, with its sign (of probabilities in percentage points)."""
     sign = ("+" if value >= 0 else "−") if signed else ("" if value >= 0 else "−")
-    size = abs(value)
+    size = abs(value) * (100 if share else 1)
     if share:
-        return f"{sign}{100 * size:.{0 if size >= 0.1 or not signed else 2 if size < 0.01 else 1}f} %"
-    text = (
-        f"{size:.2e}"
-        if size and (size >= 1e7 or size < 1e-4)
-        else f"{size:,.0f}"
-        if size >= 10_000
-        else f"{size:.4g}"
-        if signed
-        else f"{size:.5g}"
-    )
-    return f"{sign}{text}"
+        return f"{sign}{size:.1f} points" if signed else f"{size:.4g} %"
+    if size and (size >= 1e7 or size < 1e-4):
+        return f"{sign}{size:.2e}"
+    return f"{sign}{size:,.0f}" if size >= 10_000 else f"{sign}{size:.{4 if signed else 5}g}"
 
 
 def _near(x: float) -> float:
@@ -121,7 +114,7 @@ def picture(one: Facts, shap: bool = True) -> str:
                 )
     wide, high_ = columns * cell, rows * cell
     return (
-        f'<svg viewBox="0 0 {2 * wide + 40} {high_ + 24}" role="img" aria-label="The picture, and what of it mattered">'
+        f'<svg viewBox="0 0 {_WIDTH} {high_ + 24}" role="img" aria-label="The picture, and what of it mattered">'
         f'<text x="0" y="14">what was asked</text><text x="{wide + 40}" y="14">what of it mattered</text>'
         f'<g transform="translate(0 22)"><rect class="frame" width="{wide}" height="{high_}"/>{"".join(plain)}</g>'
         f'<g transform="translate({wide + 40} 22)"><rect class="frame" width="{wide}" height="{high_}"/>{"".join(moved)}</g></svg>'

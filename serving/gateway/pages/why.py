@@ -100,7 +100,7 @@ def _explained(walk: Walk, explanation: Facts | None, unexplained: str) -> str:
 def _one(walk: Walk, one: Facts, explanation: Facts) -> str:
     share = one["label"] is not None
     drawn = waterfall(one) if one["inputs"] else ""
-    drawn += "".join(f'<div class="two">{picture(each)}</div>' for each in one["pictures"])
+    drawn += "".join(f"{picture(each)}" for each in one["pictures"])
     moved = one["answer"] - one["base"]
     usual = f"Its usual answer is {said(one['base'], share)} (the mean over {explanation['usual_rows']} rows that it was trained on); this one is {said(one['answer'], share)}."
     read = (

@@ -48,8 +48,9 @@ class Running:
         body: bytes | str | None = None,
         headers: dict[str, str] | None = None,
         chunked: bool = False,
+        timeout_s: float = 20,
     ) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:
             sent: Any = iter([body]) if chunked else body
             connection.request(method, path, sent, headers or {}, encode_chunked=chunked)

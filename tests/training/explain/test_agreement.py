@@ -11,7 +11,7 @@ def test_equal_opinions_agree() -> None:
     """Rank 1, and all of the weightiest are shared."""
     found = agreement(np.array([3.0, -2.0, 1.0, 0.5, 0.1, 0.0]), np.array([6.0, -4.0, 2.0, 1.0, 0.2, 0.0]))
     assert (found.rank, found.shared, found.top) == (1.0, 5, 5)
-    assert "can be relied on" in found.said
+    assert "these weights can be relied on" in found.said
 
 
 def test_opposite_opinions_are_said_to_disagree() -> None:

@@ -25,7 +25,7 @@ def series(step: int = 604_800, **more: object) -> Signature:
         ("co2_lag52", "co2 52 weeks earlier"),
         ("co2_mean52", "mean co2 of 52 weeks"),
         ("co2_mean52_lag52", "mean co2 of 52 weeks, up to 52 weeks earlier"),
-        ("co2_median48", "usual co2 of this season (median of some, the newest 48 weeks earlier)"),
+        ("co2_median48", "seasonal co2 (median, newest 48 weeks earlier)"),
         ("week", "the date (week)"),
         ("promo", "promo 4 weeks ahead"),
         ("else_lag1", "else_lag1"),
