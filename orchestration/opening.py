@@ -37,10 +37,11 @@ class Step:
 
 def _sign(platform: Platform) -> list[str]:
     from assets import signing
+    from orchestration import sealing
     from orchestration.backup import relocating
 
     relocating.anchor(platform.places.home)  # a cleared manifest is never changed again
-    return signing.adopt(platform)
+    return [*signing.adopt(platform), *sealing.seal(platform.places)]
 
 
 STEPS = (Step(to=2, said="what it registered itself is signed, what serves is cleared", act=_sign),)

@@ -19,12 +19,12 @@ from data import infer, state, versions
 from data.errors import UserError
 from data.files import sha256, write_atomically
 from data.places import Places
+from orchestration import sealing
 from orchestration.backup import manifest, receipts
 from orchestration.backup.copying import synced
 from orchestration.backup.manifest import HOME, PROJECT, Manifest
 from orchestration.backup.relocating import relocate
 from serving import snapshot
-from serving.deploy import LocalTarget
 from serving.ledger import Ledger
 from serving.records import Records
 from serving.supervision import Supervisor
@@ -79,7 +79,8 @@ def restore(
     notes = _project(places, folder, at)
     if not folder.parent.name.startswith("."):
         receipts.note_destination(places.home, folder.parent)
-    notes += _told(places, found)
+    _told(places, found)
+    notes += sealing.seal(places)
     forgotten = _forget_again(places, later)
     return Restored(
         backup=folder,
@@ -175,19 +176,13 @@ def _project(places: Places, folder: Path, at: datetime) -> list[str]:
     return notes
 
 
-def _told(places: Places, found: Manifest) -> list[str]:
-    """Put on record what happened, and seal the statements that were cut from what they say; what could not be sealed."""
-    ledger, notes = Ledger.at(places.home), []
+def _told(places: Places, found: Manifest) -> None:
+    """Put on record what happened."""
+    ledger = Ledger.at(places.home)
     for workload in ledger.workloads():
-        release = ledger.release(workload)
+        champion = ledger.release(workload).champion or ""
         payload = {"backup": found.name, "taken": found.begun, "decision": found.ends.decisions[0], "reason": "aiprime restore"}
-        ledger.record("restored", workload, release.champion or "", payload, actor="person")
-        for serves in filter(None, (release.champion, release.challenger)):
-            try:
-                LocalTarget(places.home, ledger).clearance.manifest(workload, serves)
-            except UserError as error:
-                notes.append(f"{workload}: version {serves} cannot serve as it is: {error.what}")
-    return notes
+        ledger.record("restored", workload, champion, payload, actor="person")
 
 
 def _workload(places: Places, kept: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,8 +19,9 @@ from assets.platform import Platform
 from data import state
 from data.errors import UserError
 from data.places import Places
-from orchestration import databases, opening
+from orchestration import databases, opening, verifying
 from orchestration.backup import manifest
+from orchestration.backup.restoring import restore
 from orchestration.cli import app
 from orchestration.opening import Step, migrate, prepare
 from serving import noted
@@ -32,7 +34,7 @@ from tests.serving.records.samples import prediction
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     """The project and home that this process is in: of version 1, for it has no schema.json."""
-    made = filled(tmp_path)
+    made = filled(tmp_path, signed=False)
     monkeypatch.delenv("AIPRIME_LEDGER_URL", raising=False)
     monkeypatch.setenv("AIPRIME_HOME", str(made.home))
     monkeypatch.chdir(made.root)
@@ -57,9 +59,31 @@ def test_an_older_home_is_backed_up_and_migrated_once(places: Places) -> None:
     assert manifest.verify(kept).schema == 1
     [told] = Ledger.at(places.home).history("co2", "migrated")
     assert told.payload["backup"] == kept.name
+    assert [one for one in verifying.everything(places) if one.state == "bad"] == []
+    [looked] = [one.said for one in verifying.everything(places) if one.what == "signatures"]
+    assert looked.startswith("1 versions are signed")
+    before = Ledger.at(places.home).newest()
     prepare(places)
-    assert len(Ledger.at(places.home).history("co2", "migrated")) == 1
+    assert Ledger.at(places.home).newest() == before
     assert len(manifest.finished(opening.backups(places))) == 1
+
+
+def test_what_was_kept_before_a_migration_can_be_gone_back_to(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backup of an older state restores in another place, where its manifests named a folder that is not there, and migrates."""
+    prepare(places)
+    shutil.rmtree(places.home)
+    other = Places(root=places.root, home=tmp_path / "elsewhere")
+    restore(other, opening.backups(places))
+    assert state.version(other.home) == 1
+    monkeypatch.setenv("AIPRIME_HOME", str(other.home))
+    prepare(other)
+    assert state.version(other.home) == state.VERSION
+    assert [one for one in verifying.everything(other) if one.state == "bad"] == []
+    assert [one.kind for one in Ledger.at(other.home).history("co2")] == [
+        *("registered", "promoted", "restored", "cleared", "migrated"),
+    ]
 
 
 def test_steps_are_taken_in_order_and_again_where_they_were_cut_off(places: Places) -> None:
@@ -168,7 +192,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("ledger.db", "decisions reached number 4"), ("records.db", "predictions reached number 7")]
+    ("name", "said"), [("ledger.db", "decisions reached number 3"), ("records.db", "predictions reached number 7")]
 )
 def test_a_deleted_log_is_noticed(places: Places, name: str, said: str) -> None:
     """After a kill, without the database's -wal, the newest records are gone and the file is whole: the noted end tells (fault 26)."""

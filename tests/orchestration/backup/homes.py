@@ -24,11 +24,11 @@ from tests.serving.records.samples import prediction
 PASSED = {"passed": True, "verdict": "passed", "serve": {}}
 
 
-def filled(folder: Path) -> Places:
-    """A project with a home in which co2's version 1 serves."""
+def filled(folder: Path, *, signed: bool = True) -> Places:
+    """A project with a home in which co2's version 1 serves; without `signed`, as homes of version 1 were."""
     places = Places(root=copy_tree(folder / "project"), home=folder / "home")
     places.home.mkdir()
-    version(places, "1")
+    version(places, "1", signed=signed)
     records = Records.at(places.home)
     answers = [prediction(version="1") for _ in range(6)]
     records.append(answers)
@@ -43,7 +43,7 @@ def filled(folder: Path) -> Places:
     return places
 
 
-def version(places: Places, number: str) -> None:
+def version(places: Places, number: str, *, signed: bool = True) -> None:
     """Register a version of co2 and make it the champion."""
     folder = places.models("co2", number)
     folder.mkdir(parents=True)
@@ -51,12 +51,16 @@ def version(places: Places, number: str) -> None:
     (folder / "model.onnx").write_bytes(number.encode() * 5000)
     digest = tree_digest(folder)
     manifest = manifests.render("co2", number, folder, digest, ServeSection())
-    manifests.write(manifests.file(places.home, "co2", number), manifest)
-    ledger = Ledger.at(places.home)
+    file, ledger = manifests.file(places.home, "co2", number), Ledger.at(places.home)
+    if not signed:
+        file.write_text(manifests.text(manifest))  # it named the folder from the root
+    else:
+        manifests.write(file, manifest)
     ledger.record("registered", "co2", number, {"model_digest": digest, **PASSED})
-    signing.version(places, "co2", number, digest)
-    LocalTarget(places.home, ledger).clearance.give("co2", number, reason="passed", actor="gate")
-    LocalTarget(places.home, ledger).clearance.manifest("co2", number)  # seals the statement
+    if signed:
+        signing.version(places, "co2", number, digest)
+        LocalTarget(places.home, ledger).clearance.give("co2", number, reason="passed", actor="gate")
+        LocalTarget(places.home, ledger).clearance.manifest("co2", number)  # seals the statement
     champion = ledger.champion("co2")
     ledger.promote("co2", number, expected=champion and champion.version, reason="better")
     routes.point(places.home, Route(workload="co2", version=number, url="http://127.0.0.1:2", model=str(folder), sample=0.5), 9)
