@@ -70,7 +70,7 @@ def endpoint(project: Project, victim: str, times: int, chance: random.Random) -
             took.append(time.monotonic() - killed)
     predictions, labels = lost(project, client)
     bad = {status for status in client.answers if isinstance(status, int) and status != 200 and status < 500}
-    assert not bad, client.answers
+    assert not bad, (client.answers, client.said)
     whole(project)
     return {
         "kills": len(took),

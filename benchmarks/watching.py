@@ -35,6 +35,7 @@ class Client:
         self.predicted: list[str] = []
         self.labelled: dict[str, float] = {}
         self.answers: Counter[int | str] = Counter()
+        self.said: dict[int, str] = {}  # the first of each refusal
         self._threads = [threading.Thread(target=self._ask, args=(random.Random(seed),)) for seed in range(CLIENTS)]
 
     @property
@@ -59,7 +60,7 @@ class Client:
                 week = datetime(1991, 1, 5, tzinfo=UTC) + timedelta(weeks=chance.randrange(400))
                 row = {"station": ENTITY, "week": week.isoformat()}
                 status, answer = post(connection, f"/v1/models/{WORKLOAD}:predict", {"instances": [row]})
-                self.answers[status] += 1
+                self._count(status, answer)
                 if status != 200:
                     self._ended.wait(0.05)
                     continue
@@ -67,8 +68,8 @@ class Client:
                 self.predicted.append(prediction)
                 value = round(chance.uniform(350, 360), 6)
                 label = {"prediction_id": prediction, "horizon": HORIZON, "value": value}
-                status, _ = post(connection, "/v1/labels", {"workload": WORKLOAD, "labels": [label]})
-                self.answers[status] += 1
+                status, answer = post(connection, "/v1/labels", {"workload": WORKLOAD, "labels": [label]})
+                self._count(status, answer)
                 if status == 200:
                     self.labelled[prediction] = value
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -76,6 +77,11 @@ class Client:
                 connection.close()
                 connection = self._new()
                 self._ended.wait(0.02)
+
+    def _count(self, status: int, answer: object) -> None:
+        self.answers[status] += 1
+        if status != 200:
+            self.said.setdefault(status, f"{time.strftime('%T')} {answer}")
 
     def _new(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self._at.hostname or "", self._at.port, timeout=30)

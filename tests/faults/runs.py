@@ -26,7 +26,7 @@ def started(project: Project, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def said(process: subprocess.Popen[str], word: str, deadline_s: float = 120) -> None:
+def said(process: subprocess.Popen[str], word: str, deadline_s: float = 300) -> None:
     """Wait until the process's progress says `word`."""
     assert process.stderr is not None
     end, seen = time.monotonic() + deadline_s, ""

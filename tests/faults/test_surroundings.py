@@ -30,7 +30,7 @@ TIMES = min(ROUNDS, 5)
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made = make_project(tmp_path_factory.mktemp("surroundings"))
     try:
-        made.aiprime("run", "digits")
+        made.aiprime("run", "digits", timeout=900)
         yield made
     finally:
         made.aiprime("down", check=False)
@@ -47,7 +47,7 @@ def another(project: Project) -> int:
 def again(project: Project) -> float:
     """The same command once more, undisturbed: how long it took."""
     began = time.monotonic()
-    project.aiprime("run", "digits", timeout=600)
+    project.aiprime("run", "digits", timeout=900)
     return round(time.monotonic() - began, 1)
 
 
@@ -127,8 +127,8 @@ def test_a_run_on_a_full_disk_fails_and_the_next_one_goes_on(tmp_path: Path, tra
     made, failed = make_project(tmp_path), 0
     try:
         with disks.small(made.places.home, "size=200m") as home:
-            made.aiprime("run", "digits", "--until", "dataset")
-            for word in ("quality:", "epoch", "evaluation:")[: 1 + TIMES]:
+            made.aiprime("run", "digits", "--until", "dataset", timeout=900)
+            for word in ("features:", "epoch", "evaluation:")[: 1 + TIMES]:
                 process = started(made, "run", "digits")
                 said(process, word)
                 filler = _fill(home)
