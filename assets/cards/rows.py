@@ -38,7 +38,7 @@ class Values:
         parts = [f"{self.low} to {self.high}"] if self.low is not None else []
         if self.distinct is not None:
             parts.append(", ".join(self.values) if self.values else f"{self.distinct} values")
-        return "; ".join([*parts, *([f"{self.missing} missing"] if self.missing else [])]) or "present"
+        return "; ".join([*parts, *([f"{self.missing} missing"] if self.missing else [])]) or "nothing missing"
 
 
 @dataclass(frozen=True, kw_only=True)

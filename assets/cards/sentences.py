@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assets.cards.facts import Facts
-from assets.cards.figures import Figure
+from assets.cards.figures import PART, Figure
 from data.split import HOLDOUT, TRAIN
+from training.metrics import HIGHER_IS_BETTER
 from training.promote import FROZEN
 
 _NOMINAL, _NEAR = 0.8, 0.05  # of the interval that `coverage_80` is about
@@ -71,7 +72,9 @@ def _weak(facts: Facts) -> Iterator[str]:
     whole = next((one for one in judged if one.window == HOLDOUT and one.horizon is None), None)
     if not weak and judged and whole is not None:
         worst = max(judged, key=_share)
-        yield f"It is nearest to {facts.baseline} on {worst.slice} ({_pair(worst)}); no measured slice falls behind it."
+        yield f"No measured slice is behind {facts.baseline}; the nearest is {worst.slice} ({_pair(worst)})."
+    if whole is not None:
+        yield from _weak_parts(facts, whole)
     held = [one for one in facts.figures if one.metric == "coverage_80" and abs(one.value - _NOMINAL) > _NEAR]
     if held:
         yield f"Its 80 % interval held {'; '.join(f'{one.value:.0%} of the truths on {one.slice}' for one in held)}."
@@ -79,9 +82,18 @@ def _weak(facts: Facts) -> Iterator[str]:
         yield "Old rows are kept apart (frozen) to bound what it may forget."
 
 
+def _weak_parts(facts: Facts, whole: Figure) -> Iterator[str]:
+    """The classes and entities that are surely worse than the whole: the interval of their mean leaves the whole's on the better side."""
+    for one in facts.figures:
+        if one.window == PART and one.low is not None and one.high is not None:
+            worse = one.high < whole.value if one.metric in HIGHER_IS_BETTER else one.low > whole.value
+            if worse:
+                yield f"Weak slice: on {one.slice} its {one.metric} is {one.value:.4g}, on all rows {whole.value:.4g} ({one.rows} rows)."
+
+
 def _unmeasured(facts: Facts) -> Iterator[str]:
     if not facts.spec.promote.slices:
-        yield "No slices are declared under promote.slices: how it does on parts of the data, or groups of people, is not measured."
+        yield "No slices are declared under promote.slices: of parts of the data, or groups of people, only those in the table of scores are measured."
     holdout = facts.rows.part(HOLDOUT)
     if holdout is not None:
         period = f" from {holdout.start} to {holdout.end}" if holdout.start else " chosen by a hash of the row"

@@ -93,7 +93,7 @@ def _data(card: Card) -> Section:
     dataset, examples = card.component("data:dataset"), contents(card.component("data:features"))
     files = ", ".join(f"{one['name']} (sha256 {_first(one)})" for one in card.components("source:"))
     lines = [
-        f"{card.data.get('rows', '?')} rows, {card.data.get('period', 'of an unknown period')}.",
+        f"{card.data.get('rows', '?')} rows; period: {card.data.get('period', 'unknown')}.",
         f"Origin: {dataset.get('description') or 'not stated (`card.data_origin`)'}.",
         f"Licence: {licence(dataset) or 'not stated (`card.data_license`)'}.",
         f"Files: {files}.",

@@ -38,6 +38,11 @@ def _several_horizons(card: Card) -> bool:
     return bool(horizons) or "," not in card.facts.get("horizons", "")
 
 
+def _baselines(card: Card) -> set[str]:
+    """The names of the slices' lines that are the baseline's."""
+    return {one["slice"] for one in card.metrics if one["slice"].endswith(f", {card.facts.get('baseline')}")}
+
+
 WANTED: dict[str, Held] = {
     "serial number": lambda card: card.document.get("serialNumber"),
     "time": lambda card: card.made,
@@ -82,7 +87,9 @@ WANTED: dict[str, Held] = {
     "intervals": lambda card: any(
         one["type"] == card.facts.get("metric") and one.get("confidenceInterval") for one in card.metrics
     ),
-    "slices": lambda card: len({one.get("slice") for one in card.metrics}) > 1,
+    "slices": lambda card: (
+        len({one["slice"] for one in card.metrics if one["type"] == card.facts.get("metric")} - _baselines(card)) > 1
+    ),
     "horizons": _several_horizons,
     "baseline's score": lambda card: (
         card.facts.get("baseline")

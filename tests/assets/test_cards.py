@@ -4,15 +4,21 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from assets.cards import figures, validation
+from assets.cards import figures, sentences, validation
+from assets.cards.figures import Figure
 from assets.cards.rows import schema
 from data import versions
+from data.schema import ROW_ID, TARGET, TableSchema
 from serving.cards import Card, bom_file, card_file, completeness, markdown_file, sections
 from serving.cards.markdown import esc, markdown
 from serving.cards.wanted import WANTED
@@ -120,6 +126,25 @@ def test_a_card_tells_which_slices_are_weak(hand: Workload):
     assert any("on holdout" in one for one in weak)
     measured = figures.figures(hand.spec, hand.here.places, schema(hand.spec, hand.here.places))
     assert len(weak) == sum(one.beaten for one in measured if one.metric == "mae")
+
+
+def test_each_class_is_a_slice_and_a_bad_one_is_called_weak():
+    """A class whose interval leaves that of the whole on the worse side is named, with its rows; the others are not."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.array(["a", "b"], dtype=object), 200)
+    wrong = np.where(truth == "b", rng.random(400) < 0.5, rng.random(400) < 0.02).astype(float)
+    rows = pd.DataFrame({ROW_ID: range(400), TARGET: truth})
+    losses = pd.DataFrame({ROW_ID: range(400), "candidate/accuracy": wrong, "majority/accuracy": wrong}).set_index(ROW_ID)
+    spec: Any = SimpleNamespace(promote=SimpleNamespace(confidence=0.9))
+    found = figures._parts(spec, TableSchema(task="classification", target="y", inputs=()), rows, losses, "accuracy")
+    assert [(one.slice, one.rows, one.value) for one in found] == [
+        (f"truth {name}", 200, pytest.approx(1 - wrong[truth == name].mean(), rel=1e-5)) for name in ("a", "b")
+    ]
+    assert all(one.low is not None and one.low <= one.value <= (one.high or 0) for one in found)
+    whole = Figure(metric="accuracy", slice="holdout", rows=400, value=1 - wrong.mean(), window="holdout")
+    facts: Any = SimpleNamespace(figures=found)
+    (said,) = sentences._weak_parts(facts, whole)
+    assert said.startswith("Weak slice: on truth b its accuracy is")
 
 
 def empty() -> Card:
