@@ -78,8 +78,15 @@ def _schema(places: Places) -> Iterator[Finding]:
 
 def _databases(places: Places) -> Iterator[Finding]:
     files = databases.of(places.home)
-    bad = [f"{file}: {said}" for file in files if (said := databases.damage(file))]
+    bad = [f"{file}: {said}" for file in files if (said := _damage(file))]
     yield _all("databases", f"{len(files)} SQLite files hold", bad, _RESTORE)
+
+
+def _damage(file: Path) -> str | None:
+    try:
+        return databases.damage(file)
+    except TimeoutError as error:
+        return f"could not be looked at, ask again: {error}"
 
 
 def _decisions(places: Places) -> Iterator[Finding]:

@@ -171,6 +171,13 @@ def test_the_look_ends_in_time(places: Places) -> None:
     databases.refuse_damaged(places.home, budget_s=0.0)
 
 
+def test_a_database_that_is_being_written_is_no_damaged_one(places: Places) -> None:
+    """Who holds MLflow's database for a moment does not keep the home from being opened."""
+    with closing(sqlite3.connect(places.home / "mlflow" / "mlflow.db", isolation_level=None)) as writer:
+        writer.execute("begin exclusive")
+        databases.refuse_damaged(places.home)
+
+
 _WRITER = """
 import sys, time
 from pathlib import Path
