@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from serving.cards import Card, completeness
+from serving.ledger import Ledger
 from tests.conftest import ROOT, Project, make_project
 from tests.end_to_end.browser import browser
 
@@ -52,6 +54,16 @@ def test_the_terminal_finds_done_what_dagster_did(lived: Project):
     assert "Running stage 'evaluation@co2'" not in done.stdout
     assert "mae" in lived.python("-m", "dvc", "metrics", "show").stdout
     lived.python("-m", "dvc", "plots", "show")
+
+
+def test_the_version_has_a_whole_card(lived: Project):
+    """The gateway gives the champion's bill of materials; all that it lacks is the commit, for this copy is in no repository."""
+    (one,) = [one for one in lived.json("release", "list", "co2", "--json") if one["state"] == "champion"]  # pyright: ignore
+    with urllib.request.urlopen(one["card"], timeout=10) as answer:
+        card = Card(json.loads(answer.read()))
+    assert (card.name, card.version) == ("co2", one["version"])
+    assert completeness(card).missing in {(), ("commit",)}
+    assert card.digest == Ledger.at(lived.places.home).history("co2", "registered")[0].payload["card"]
 
 
 def test_predict_answers_json_and_csv(lived: Project, tmp_path: Path):
