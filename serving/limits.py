@@ -13,6 +13,7 @@ class Limits:
     """One server's bounds. A time is stretched by a second for each `rate` bytes that moved, as Apache's mod_reqtimeout does."""
 
     connections: int = 1000  # at once; a request on one more is a 503
+    pipelined: int = 32  # unanswered requests of one connection: more end it
     headers: int = 100  # of one request: more are a 431
     head_bytes: int = 32 << 10  # request line and headers together: 431
     seconds: float = 6.0  # for the headers, for the body (408), for the answer to be read

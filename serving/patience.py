@@ -5,12 +5,21 @@ Looked at once a second rather than with a timer per request, which would cost a
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Hashable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from serving.limits import Limits
 
 Key = TypeVar("Key", bound=Hashable)
+_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+def cut(transport: Any) -> None:
+    """End a connection whose other end does not read: a reset, for the kernel would keep the answer and try for minutes to deliver it."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    transport.abort()
 
 
 class _Wait(NamedTuple):

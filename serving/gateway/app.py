@@ -34,6 +34,7 @@ from serving.gateway.pages.doors import Pages
 from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
 from serving.gateway.telemetry import CONTENT_TYPE, Telemetry
+from serving.inference.address import bound
 from serving.limits import Limits
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ async def serve(home: Path, port: int, records: Records, scribe: Scribe) -> None
     server = Server(gateway, limits)
     runner = web.ServerRunner(server, shutdown_timeout=_DRAIN_S)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
+    await web.SockSite(runner, bound("127.0.0.1", port, "--port"), backlog=1024).start()
     write_json(routes.address_file(home), {"url": f"http://127.0.0.1:{port}", "pid": os.getpid()})
     log.info("the gateway answers at http://127.0.0.1:%d", port)
     await scribe.open()

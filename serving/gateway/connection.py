@@ -18,7 +18,7 @@ from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
 from serving.gateway.refusal import Refusal
 from serving.limits import Limits
-from serving.patience import Patience
+from serving.patience import Patience, cut
 
 _KEEP_ALIVE_S = 75
 _LOOK_S = 1.0
@@ -76,7 +76,7 @@ class Connection(web.RequestHandler):
         """It took too long."""
         transport: Any = self.transport
         if what == "answer":
-            transport.abort()
+            cut(transport)
             return
         if self._begun:
             body = json.dumps({"error": f"the headers did not come within {self._limits.seconds:g} s"}).encode()

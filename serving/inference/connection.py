@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.inference.refused import Header, again
 from serving.limits import Limits
+from serving.patience import cut
 
 
 class _Refuse(Exception):
@@ -61,6 +62,8 @@ class Connection(HttpToolsProtocol):
         self._head = 0
         if large or len(self.headers) > self._limits.headers:
             self._refusal = 431, self._too_much()
+        elif len(self.pipeline) >= self._limits.pipelined:
+            self._refusal = 503, f"more than {self._limits.pipelined} requests of this connection are unanswered; read first"
         elif self._surplus:
             self._refusal = 503, f"there are {self._limits.connections} connections already; ask again"
         elif self._version() == "1.1" and not any(name == b"host" for name, _ in self.headers):
@@ -114,7 +117,7 @@ class Connection(HttpToolsProtocol):
         elif what == "head":
             self.transport.close()
         else:
-            self.transport.abort()
+            cut(self.transport)
 
     def _version(self) -> str:
         return self.parser.get_http_version()  # pyright: ignore[reportOptionalMemberAccess]  (there until the connection is lost)
