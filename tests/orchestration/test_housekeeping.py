@@ -89,13 +89,17 @@ def test_gc_keeps_the_newest_the_champion_and_its_rollback_target(project: Proje
 
 
 def test_gc_keeps_what_is_being_tried(project: Project):
-    """A challenger's files stay, however many newer versions there are, and so does the version that a rollback leads to."""
+    """A challenger's files stay, however many newer versions there are, and so does the version that a rollback leads to; what lies
+    beside a version's folder stays and goes with it."""
     folder, ledger = versions(project, "co2", 7), Ledger.at(project.places.home)
     ledger.promote("co2", 2, expected=None, reason="x")
     ledger.promote("co2", 3, expected=2, reason="x")
     ledger.change("exposed", "co2", 4, {"step": 0, "share": 0.1, "after": 0}, expected=2)
+    companions = ("yaml", "sig", "release", "card.html")
+    for version, ending in ((version, ending) for version in (1, 2) for ending in companions):
+        (folder / f"{version}.{ending}").write_text("")
     housekeeping.gc(project.places, 1)
-    assert left(folder) == ["2", "3", "4", "7"]
+    assert left(folder) == sorted(["2", "3", "4", "7", *(f"2.{ending}" for ending in companions)])
 
 
 def test_gc_leaves_a_workload_alone_that_is_being_run(project: Project):
