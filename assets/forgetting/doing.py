@@ -104,7 +104,8 @@ def _do(platform: Platform, entity: str, specs: list[Spec], digest: str, number:
     finally:
         for spec in specs:
             lease.release(places.home, spec.name)
-    made = Receipt(id=number, at=at, digest=digest, key=forgotten.secret(places.home).id, workloads=done)
+    plain = json.loads(json.dumps(done))  # as it will be read again
+    made = Receipt(id=number, at=at, digest=digest, key=forgotten.secret(places.home).id, workloads=plain)
     receipt.write(places.home, made)
     _journal(places, number).unlink(missing_ok=True)
     return made

@@ -13,7 +13,7 @@ from assets.forgetting.traces import Trace
 from assets.forgetting.versions import Versions
 from assets.platform import Platform
 from assets.spec import Spec
-from data import revisions, sources
+from data import forgotten, revisions, sources
 from data.errors import UserError
 from data.places import Places
 from serving.records import Records
@@ -34,7 +34,7 @@ class Found:
     """What of one workload holds the entity. Hashes are md5s, as DVC names objects; files are paths from the home or the project."""
 
     workload: str
-    datasets: tuple[str, ...] = ()  # revisions of the dataset that hold it
+    datasets: tuple[str, ...] = ()  # revisions of the dataset that hold it, and those that did before they were deleted
     outputs: tuple[str, ...] = ()  # these, and all that was made from them
     online: int = 0  # values by which requests are completed
     predictions: int = 0
@@ -67,7 +67,9 @@ def find(platform: Platform, spec: Spec, entity: str) -> Found:
     known = revisions.runs(places.root, spec.name)
     outputs = revisions.touched(places.root, known, lambda path: holds(sought, path))
     made = {md5 for run in known if run.stage == "dataset" for md5 in run.outs.values()}
-    datasets = made & outputs
+    digest = forgotten.secret(places.home).digest(entity)
+    before = [one for one in platform.ledger.history(spec.name, "forgotten") if one.payload["entity"] == digest]
+    datasets = (made & outputs) | {md5 for one in before for md5 in one.payload["datasets"]}
     kept = Records.at(places.home).count(spec.name, entity=entity)
     changed = [path for path in files(places, spec.name) if untouched(path, places) is None and holds(sought, path)]
     named = [_name(path, places) for path in changed]
@@ -136,8 +138,8 @@ def remaining(places: Places, spec: Spec, sought: Trace) -> list[dict[str, str]]
 def untouched(path: Path, places: Places) -> str | None:
     """Why a file is left as it is; None where it is not."""
     name = _name(path, places)
-    if "input_example" in path.name:
-        return None
+    if name.startswith("mlflow/") and ("/models/" not in name or "input_example" in path.name):
+        return None  # MLflow's database, a run's own files, and the example that is shown beside a model
     return next((why for start, why in KEPT.items() if name.startswith(start)), None)
 
 

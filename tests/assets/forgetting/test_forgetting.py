@@ -1,0 +1,236 @@
+"""An entity that is forgotten is nowhere any more, stays away, and everything about the others holds; a receipt proves it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from assets import forgetting, lease
+from assets.forgetting import doing, online, receipt, versions
+from data import forgotten, revisions
+from data.errors import UserError
+from data.versions import initialise
+from serving.gateway.online import OnlineStore
+from serving.records import Records
+from serving.trust.refusal import Untrusted
+from tests.assets.forgetting import home
+from tests.assets.forgetting.home import ERIKA, NORTH, SOUTH, Here, where
+
+SERVES = {"models/shop/2/model.onnx", "models/shop/3/model.onnx", "mlflow/artifacts/1/models/m-1/artifacts/model.onnx"}
+pytestmark = pytest.mark.xdist_group("forgetting")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Here:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("AIPRIME_LEDGER_URL", raising=False)
+        return home.lived(tmp_path_factory.mktemp("lived"))
+
+
+@pytest.fixture
+def here(made: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """A copy of it for one test."""
+    monkeypatch.delenv("AIPRIME_LEDGER_URL", raising=False)
+    return copied(made, tmp_path)
+
+
+def copied(made: Here, folder: Path) -> Here:
+    for part in (made.places.root, made.places.home):
+        shutil.copytree(part, folder / part.name)
+    places = type(made.places)(root=folder / made.places.root.name, home=folder / made.places.home.name)
+    initialise(places.root, places.home)
+    return Here(places)
+
+
+def forget(here: Here, entity: str = ERIKA) -> receipt.Receipt:
+    return forgetting.forget(here, entity)  # pyright: ignore[reportArgumentType]  (the part of Platform that is used)
+
+
+def of_others(here: Here) -> dict[str, Any]:
+    """What must not change: the other shops' rows, values, predictions and labels."""
+    table = pd.read_parquet(here.places.store("shop") / "dataset.parquet")
+    records, store = Records.at(here.places.home), OnlineStore(here.places.home / "feast" / "shop")
+    labels = records.truths("shop").to_pandas()
+    told = {
+        "rows": table[table["store"] != ERIKA].to_dict("list"),
+        "values": {name: dict(store.read(name).values) for name in (NORTH, SOUTH)},  # pyright: ignore[reportOptionalMemberAccess]
+        "predictions": [(one.id, one.request, one.answer) for one in records.predictions("shop") if one.entities == (NORTH,)],
+        "labels": labels[labels["entity"] == NORTH].to_dict("list"),
+    }
+    store.close()
+    records.close()
+    return json.loads(json.dumps(told, default=str))
+
+
+def test_it_is_nowhere_but_where_it_is_said_to_be(here: Here):
+    """After an erasure no file, table, database or record holds the key, but the versions that serve, as the receipt says."""
+    before = of_others(here)
+    assert len(where(here, ERIKA)) > 25
+    done = forget(here)
+    left = where(here, ERIKA)
+    assert left == SERVES
+    told = done.workloads["shop"]
+    assert left <= {one["where"] for one in told["remains"]}
+    assert {one["where"] for one in told["remains"]} - left == {"shop.csv", "mlflow"}  # which does not run here
+    assert told["erased"] == {"predictions": 3, "outcomes": 0, "labels": 3, "online_values": told["found"]["online"]}
+    assert done.retrain == {"shop": ["2", "3"]}
+    assert of_others(here) == before
+    assert here.ledger.verify() is None
+    assert Records.at(here.places.home).verify() is None
+    assert (here.places.home / "logs" / "gateway.log").read_text().splitlines()[2:] == [
+        "Erika Müsterfrauen: another",
+        f"{NORTH}: fine",
+    ]
+
+
+def test_old_versions_go_and_those_that_serve_stay(here: Here):
+    """A version that neither serves nor is gone back to is deleted with all beside it; once another serves, so is the one before."""
+    forget(here)
+    folder = here.places.models("shop", "1").parent
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith("1")) == []
+    assert (here.places.models("shop", "3") / "model.onnx").is_file()
+    here.ledger.promote("shop", "4", expected="3", reason="retrained without it")
+    done = forget(here)
+    assert done.workloads["shop"]["found"]["versions"]["old"] == ["2", "3"]
+    assert {path.name for path in folder.iterdir()} == {"4", *(f"4.{kind}" for kind in ("yaml", "sig", "release", "card.md"))}
+    release = here.ledger.release("shop")
+    assert (release.champion, release.previous) == ("4", None)
+    assert where(here, ERIKA) == {"mlflow/artifacts/1/models/m-1/artifacts/model.onnx"}
+
+
+def test_it_does_not_come_back(here: Here):
+    """The next read of the source leaves its rows out, and its other rows build the same data as ever."""
+    forget(here)
+    more = home.sales(days=home.DAYS)
+    more["sales"] += 1.0
+    more.to_csv(here.places.root / "shop.csv", index=False)
+    home.data(here)
+    table = pd.read_parquet(here.places.store("shop") / "dataset.parquet")
+    assert sorted(table["store"].unique()) == [NORTH, SOUTH]
+    assert len(json.loads((here.places.store("shop") / "source.json").read_text())["forgotten"]) == 1
+    assert where(here, ERIKA) == SERVES
+
+
+# Each is an erasure and a half: three of them here, all with AIPRIME_ROUNDS.
+STEPS: dict[str, tuple[Any, str]] = {
+    "ledger": (Records, "erase"),
+    "records": (online, "erase"),
+    "online": (revisions, "remove"),
+    "within the objects": (revisions, "_deleted"),
+    "objects": (revisions, "_out_of_lock"),
+    "the lock": (doing, "_strays"),
+    "strays": (versions, "delete"),
+    "versions": (doing, "_write_over"),
+    "files": (doing, "_rebuild"),
+    "data": (receipt, "write"),
+}
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+SHOWN = [*STEPS] if "AIPRIME_ROUNDS" in os.environ else ["records", "within the objects", "versions"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", SHOWN)
+def test_whoever_is_killed_goes_on(here: Here, step: str, monkeypatch: pytest.MonkeyPatch):
+    """An erasure that ends at any step is finished by the next call, with one record, one receipt, and nothing left."""
+    before = of_others(here)
+    owner, name = STEPS[step]
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, killed)
+        with pytest.raises(Killed):
+            forget(here)
+    assert not list((here.places.home / "receipts").glob("*.json")) if (here.places.home / "receipts").exists() else True
+    done = forget(here)
+    assert where(here, ERIKA) == SERVES
+    assert of_others(here) == before
+    assert done.retrain == {"shop": ["2", "3"]}
+    assert done.workloads["shop"]["found"]["versions"]["old"] == ["1"]
+    assert [one.payload["receipt"] for one in here.ledger.history("shop", "forgotten")] == [done.id]
+    assert [file.stem for file in (here.places.home / "receipts").iterdir()] == [done.id]
+    assert here.ledger.verify() is None
+
+
+def test_again_finds_nothing_new(here: Here):
+    """A second call changes nothing and shows the same receipt; a key that nobody knows is refused."""
+    assert forget(here) == forget(here)
+    assert len(here.ledger.history("shop", "forgotten")) == 1
+    with pytest.raises(UserError, match="nothing is known of 'Erika'"):
+        forget(here, "Erika")
+
+
+def test_looking_changes_nothing(here: Here):
+    """What would go is listed, and every file is as it was."""
+
+    def state() -> dict[Path, bytes]:
+        files = (path for base in (here.places.home, here.places.root) for path in base.rglob("*"))
+        skipped = ("records.db", "outcomes.db", "ledger.db", "forgetting.key")
+        return {path: path.read_bytes() for path in files if path.is_file() and not path.name.startswith(skipped)}
+
+    before = state()
+    found = forgetting.find(here, here.spec, ERIKA)  # pyright: ignore[reportArgumentType]
+    assert (len(found.datasets), found.predictions, found.labels) == (2, 3, 3)
+    assert (found.versions.serving, found.versions.old, found.versions.unknown) == (("2", "3"), ("1",), ("4",))
+    assert state() == before
+
+
+def test_a_receipt_is_signed_and_says_nothing_of_who_it_is(here: Here):
+    """A changed receipt is refused, and neither it, nor the ledger, nor the tombstones hold the key."""
+    done = forget(here)
+    file = receipt.place(here.places.home, done.id)
+    assert receipt.read(file, here.places.home) == done
+    envelope = json.loads(file.read_text())
+    envelope["payload"] = envelope["payload"][:-8] + "AAAAAAA="
+    file.write_text(json.dumps(envelope))
+    with pytest.raises(Untrusted):
+        receipt.read(file, here.places.home)
+
+
+def test_a_restore_of_an_older_state_forgets_again(made: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Who was forgotten after a backup is found in it by the digest alone, and forgotten under the same receipt; others are left."""
+    monkeypatch.delenv("AIPRIME_LEDGER_URL", raising=False)
+    (made.places.home / "keys").mkdir(exist_ok=True)
+    forgotten.secret(made.places.home)
+    older, now = copied(made, tmp_path / "older"), copied(made, tmp_path / "now")
+    shutil.rmtree(older.places.home / "keys")  # the signing key is made at the first signature: both have the one made there
+    done = forget(now)
+    shutil.copytree(now.places.home / "keys", older.places.home / "keys")
+    before = of_others(older)
+    again: Callable[..., list[str]] = forgetting.reapply
+    files = [receipt.place(now.places.home, done.id)]
+    assert again(older, files) == [done.id]
+    assert where(older, ERIKA) == SERVES
+    assert of_others(older) == before
+    assert [one.payload["receipt"] for one in older.ledger.history("shop", "forgotten")] == [done.id]
+    assert again(older, files) == []
+    (older.places.home / "keys" / "forgetting.key").unlink()
+    (older.places.home / "forgotten.json").unlink()
+    with pytest.raises(UserError, match="another key"):
+        again(older, files)
+
+
+def test_a_workload_that_is_being_run_is_waited_for_by_nobody(here: Here, monkeypatch: pytest.MonkeyPatch):
+    """While a run holds the workload's lease nothing is forgotten and nothing is changed."""
+
+    def busy(*_: Any, **__: Any) -> None:
+        raise lease.Busy("shop is being run")
+
+    monkeypatch.setattr(lease, "hold", busy)
+    with pytest.raises(lease.Busy):
+        forget(here)
+    assert forgotten.tombstones(here.places.home) == []
+    assert here.ledger.history("shop", "forgotten") == []
