@@ -70,7 +70,7 @@ def release(spec: Spec, platform: Platform) -> dict[str, Any]:
 
 def publish(spec: Spec, platform: Platform, judged: gate.Judged, champion: str | None) -> None:
     """Bring the online store to the newest feature rows; not where a refused candidate's rows lack what the champion reads."""
-    from data import features
+    from data import features, versions
 
     places = platform.places
     if not judged.passed and champion is not None:
@@ -78,4 +78,5 @@ def publish(spec: Spec, platform: Platform, judged: gate.Judged, champion: str |
         if lacking := set(Signature.read(places.models(spec.name, champion)).stored) - set(offered):
             log.warning("%s: the online store stays as it is: the champion reads %s", spec.name, ", ".join(sorted(lacking)))
             return
+    versions.verify(places.root, spec.name, "features")
     features.publish(spec.name, present.folder(spec, places), places.home)

@@ -89,7 +89,7 @@ def _belong_together(places: Places, workload: str) -> None:
             where=str(places.root / "dvc.lock"),
             next_step=f"aiprime run {workload} brings every stage up to date",
         )
-    for stage in ("quality", "features", "model", "evaluation"):
+    for stage in ("source", "dataset", "quality", "features", "model", "evaluation"):
         versions.verify(places.root, workload, stage)
 
 

@@ -27,12 +27,13 @@ def folder(spec: Spec, places: Places) -> Path:
     played = lease.taken(places.home, loop.lock_name(spec.name))
     if cutoff is None or spec.data.time is None or played or not (trained / "view.parquet").is_file():
         return trained
-    from data import examples, prepare, sources
+    from data import examples, forgotten, prepare, sources
 
     now = datetime.now(UTC) + _AHEAD
     known = back.labels(spec, places, now) if cutoff.labels else None
     everything = cutoff.model_copy(update={"until": max(cutoff.until, now), "frozen": None})
     table = prepare.prepare(sources.read(spec.data, places), spec.data, everything, known)
+    table = forgotten.without(table, spec.data.entity, forgotten.of(places.home, spec.name), places.home)
     stored = examples.make(table, spec.task, spec.data, spec.features).stored
     if stored is None:
         return trained

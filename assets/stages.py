@@ -7,6 +7,7 @@ guard: code or a section that is edited while a stage runs is noticed, and the s
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
@@ -56,7 +57,7 @@ def dataset(spec: Spec, places: Places) -> None:
     """Read the source, hold it to the declared columns, and write the canonical table."""
     from data import cutoff, forgotten, labels, prepare, sources
 
-    fingerprint = json.loads((places.store(spec.name) / "source.json").read_text())
+    fingerprint = json.loads(_read(places, spec.name, "source", "source.json"))
     until = cutoff.in_source(fingerprint)
     joined = until and until.labels_sha256
     known = labels.read(cutoff.labels_file(places, spec.name), joined) if joined else None
@@ -155,10 +156,12 @@ def model(spec: Spec, places: Places) -> None:
 
 def evaluation(spec: Spec, places: Places) -> None:
     """Score the model and the naive baseline on the holdout rows. The champion is not asked here: the gate does that."""
+    from data import versions
     from training import evaluate
 
     store = places.store(spec.name)
     table, schema = read_features(places, spec.name)
+    versions.verify(places.root, spec.name, "model")
     found = evaluate.evaluate(store / "model", table, schema, spec.promote, store / "evaluation")
     (store / "evaluation" / "scores.json").replace(store / "scores.json")  # DVC's metric, a file of its own
     log.info("%s: evaluation: %s", spec.name, found.comparison.sentence)
@@ -192,21 +195,23 @@ def read_features(places: Places, workload: str) -> tuple[pd.DataFrame, Any]:
     """The table of examples and its schema, re-hashed before they are parsed."""
     import pandas as pd
 
-    from data import versions
     from data.schema import TableSchema
 
-    versions.verify(places.root, workload, "features")
-    folder = places.store(workload) / "features"
-    return pd.read_parquet(folder / "table.parquet"), TableSchema.model_validate_json((folder / "schema.json").read_text())
+    table, schema = (_read(places, workload, "features", f"features/{name}") for name in ("table.parquet", "schema.json"))
+    return pd.read_parquet(io.BytesIO(table)), TableSchema.model_validate_json(schema)
 
 
 def _dataset(spec: Spec, places: Places) -> pd.DataFrame:
     import pandas as pd
 
+    return pd.read_parquet(io.BytesIO(_read(places, spec.name, "dataset", "dataset.parquet")))
+
+
+def _read(places: Places, workload: str, stage: str, name: str) -> bytes:
+    """The bytes of what a stage left in the workload's store: those that were hashed."""
     from data import versions
 
-    versions.verify(places.root, spec.name, "dataset")
-    return pd.read_parquet(places.store(spec.name) / "dataset.parquet")
+    return versions.read(places.root, workload, stage, (places.store(workload) / name).relative_to(places.root).as_posix())
 
 
 def _progress(workload: str) -> Callable[[dict[str, Any]], None]:

@@ -16,6 +16,7 @@ from assets import grounds
 from assets.spec import Spec
 from assets.stages import read_features
 from assets.windows import length_rows, length_s
+from data import versions
 from data.errors import UserError
 from data.files import write_json
 from data.places import Places
@@ -182,6 +183,7 @@ def _truths(spec: Spec, places: Places) -> pd.DataFrame:
     if data.time is None or spec.task == "classification":
         return pd.DataFrame({"entity": [], "time": [], "value": []})
     names = [data.time, data.target, *([data.entity] if data.entity else [])]
+    versions.verify(places.root, spec.name, "dataset")
     rows = pd.read_parquet(places.store(spec.name) / "dataset.parquet", columns=names)
     rows = rows[rows[data.target].notna()].sort_values(data.time).tail(_TRUTHS)
     entity = rows[data.entity].astype(str) if data.entity else ""

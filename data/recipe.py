@@ -154,11 +154,18 @@ def _dates(value: Any) -> Iterator[date]:
         yield from _dates(inner)
 
 
-def file_md5(path: Path, *, fresh: bool = False) -> str | None:
-    """DVC's md5 of a file, or of a folder (`....dir`: its files' names and md5s); None where there is nothing."""
+def file_md5(path: Path, *, fresh: bool = False, read: Mapping[str, str] | None = None) -> str | None:
+    """DVC's md5 of a file, or of a folder (`....dir`: its files' names and md5s); None where there is nothing.
+
+    `read`: md5s of files of the folder that were just read, by their path in it; they count in the place of what lies there.
+    """
     if path.is_dir():
+        read = read or {}
         listed = [
-            {"md5": _kept(_MD5, file, _md5, fresh), "relpath": file.relative_to(path).as_posix()}
+            {
+                "md5": read.get(file.relative_to(path).as_posix()) or _kept(_MD5, file, _md5, fresh),
+                "relpath": file.relative_to(path).as_posix(),
+            }
             for file in path.rglob("*")
             if file.is_file()
             and not any(fnmatch(part, pattern) for part in file.relative_to(path).parts for pattern in _IGNORED)

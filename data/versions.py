@@ -7,6 +7,7 @@ both doors share one state: dvc.lock, the cache and the run cache below AIPRIME_
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import time
@@ -44,6 +45,7 @@ __all__ = [
     "initialise",
     "locked",
     "outputs",
+    "read",
     "recipe",
     "recipe_locked",
     "setting",
@@ -226,6 +228,28 @@ def verify(root: Path, workload: str, stage: str) -> None:
             bad = _object(root, md5)
             step = f"remove {path}" + (f" and {bad} from the DVC cache" if bad else "") + f", then: aiprime run {workload}"
             raise UserError(what, where=str(root / path), next_step=step)
+
+
+def read(root: Path, workload: str, stage: str, path: str) -> bytes:
+    """The bytes of a stage's output, or of a file in one (`path` from the root), which have the hash that dvc.lock states.
+
+    What is returned is what was hashed: nothing can change in between, and each reading hashes the file once. UserError as `verify`.
+    """
+    wanted = outputs(root, workload).get(stage, {})
+    out = next((out for out in wanted if path == out or path.startswith(f"{out}/")), None)
+    if out is None or not (root / path).is_file():
+        verify(root, workload, stage)
+        raise UserError(f"{path} is no output of {stage}", where=str(root / path), next_step=f"aiprime run {workload}")
+    content = (root / path).read_bytes()
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if path != out:
+        found = file_md5(root / out, read={path.removeprefix(f"{out}/"): found})
+    if found != wanted[out]:
+        verify(root, workload, stage)
+        raise UserError(
+            f"{path} was not read as it lies there", where=str(root / path), next_step="run again; then look at the disk"
+        )
+    return content
 
 
 def _object(root: Path, md5: str) -> Path | None:

@@ -95,7 +95,7 @@ def load(
 ) -> Scenario:
     """The scenario from `start` on, with every truth that there is. UserError where the workload is no series, or nothing lies after
     `start`."""
-    from data import examples, prepare, sources
+    from data import examples, forgotten, prepare, sources
 
     data = spec.data.model_copy(update={"until": None, "sha256": None})
     if data.time is None or not spec.features.horizons:
@@ -104,6 +104,7 @@ def load(
         )
     begins, ends = moment(start), moment(end, "--to") if end else None
     table = prepare.prepare(sources.read(data, places), data)
+    table = forgotten.without(table, data.entity, forgotten.of(places.home, spec.name), places.home)
     last = table[data.time].max()
     ends = min(ends, last) if ends is not None else last
     if ends <= begins <= last:
