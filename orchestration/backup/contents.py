@@ -38,7 +38,9 @@ LEFT_OUT = {
     "feast/*/registry.db": "Feast's definitions: applied again each time, and they name this folder",
     "feast/*/source.*": "a copy of a DVC output, under Feast's names",
 }
-_PASSING = re.compile(r".*(-wal|-shm|-journal|\.lock)|\..+\.[a-z0-9_]{8}|\.copy-.*|\.tmp.*")  # sidecars, and half-written files
+_PASSING = re.compile(
+    r".*(-wal|-shm|-journal|\.lock|\.tmp)|\..+\.[a-z0-9_]{8}|\.copy-.*|\.tmp.*"
+)  # sidecars, and half-written files
 
 
 def follows(home: Path) -> list[str]:
