@@ -21,7 +21,8 @@ def test_help_is_quick_and_names_every_command():
         started = time.perf_counter()
         done = aiprime("--help")
         times.append(time.perf_counter() - started)
-    for command in ("up", "down", "status", "run", "workloads", "predict", "new", "remove", "gc", "logs", "doctor"):
+    words = ("up", "down", "status", "run", "workloads", "predict", "new", "remove", "gc", "logs", "doctor")
+    for command in (*words, "backup", "restore", "verify"):
         assert f" {command} " in done.stdout
     assert min(times) < 0.5
 
