@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from infra import environment
-from tests.infra.wheels import ROOT
-
-SITE = Path(environment.sysconfig.get_path("purelib"))
 
 
 def test_this_environment_is_what_the_locks_say():
@@ -81,15 +78,3 @@ def test_known_startup_files_are_those_of_locked_packages():
     owners = {"_virtualenv.pth": "uv", "coloredlogs.pth": "coloredlogs", "distutils-precedence.pth": "setuptools"}
     assert set(environment.STARTUP) == set(owners)
     assert set(owners.values()) <= set(environment.locked()) | environment.INSTALLERS
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_the_bill_of_materials_is_whole(tmp_path: Path):
-    """Every distribution that is installed is a component; a document that leaves one out is refused."""
-    from infra import sbom
-
-    document = sbom.write(tmp_path / "sbom.json")
-    assert document["specVersion"] == "1.6"
-    assert len(document["components"]) >= len(environment.distributions(SITE))  # pyright: ignore[reportArgumentType]
-    assert (ROOT / "infra" / "locks" / "main.txt").is_file()
