@@ -1,6 +1,6 @@
 """How long a server waits for the other end: headers or a body that trickle in, an answer that nobody reads (slowloris and its kin).
 
-Looked at once a second rather than with a timer per request, which would cost a twentieth of the throughput. Knows nothing of HTTP.
+Looked at a few times a second rather than with a timer per request, which would cost a twentieth of the throughput. Knows nothing of HTTP.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One client's connection: aiohttp's protocol, that waits for slow ends no longer than it must, and refuses in our shape.
 
 aiohttp bounds a request's headers itself (128 of them, 8 kB each); it waits for them, and for readers of answers, for ever. Who is awaited
-is looked at once a second.
+is looked at five times a second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from serving.limits import Limits
 from serving.patience import Patience, cut
 
 _KEEP_ALIVE_S = 75
-_LOOK_S = 1.0
+_LOOK_S = 0.2
 
 
 class Connection(web.RequestHandler):

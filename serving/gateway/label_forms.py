@@ -10,10 +10,9 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
 from data import caps
 from data.errors import UserError
+from serving import strict_json
 from serving.gateway.refusal import Refusal
 
 MOST_ROWS = 500_000  # of one upload
@@ -31,9 +30,9 @@ def rows(body: bytes, content_type: str, workload: str | None) -> tuple[str, lis
         return workload, found
     _refuse_many(body.count(b"{"))
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Refusal(400, f"the body is not JSON: {error}; {_NEXT}") from None
+        document = strict_json.parsed(body)
+    except strict_json.NotStrict as error:
+        raise Refusal(400, f"{error}; {_NEXT}") from None
     if not isinstance(document, dict) or not isinstance(named := document.get("workload") or workload, str):
         raise Refusal(400, f"no workload is named; {_NEXT}")
     if "labels" not in document:

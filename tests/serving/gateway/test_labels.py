@@ -180,6 +180,7 @@ def test_the_watermark_can_be_asked_for(gateway: Running, number: Door) -> None:
         (b"\xff\xfe", "text/csv", "UTF-8"),
         (b"PAR1 no", "application/vnd.apache.parquet", "not Parquet"),
         (b"{", "application/json", "not JSON"),
+        (b'{"workload": "a", "workload": "b", "labels": []}', "application/json", "twice"),
         (b"[]", "application/json", "no workload"),
         (b'{"workload": "number", "labels": 5}', "application/json", "not a list"),
     ],
