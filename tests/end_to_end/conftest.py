@@ -14,7 +14,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project in which co2 went through the whole graph once; for tests of the group `lifecycle`, which one worker runs."""
     made = make_project(tmp_path_factory.mktemp("lifecycle"))
     try:
-        made.aiprime("run", "co2", timeout=300)
+        made.aiprime("run", "co2", timeout=600)
         yield made
     finally:
         made.aiprime("down", check=False)
