@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import statistics
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -237,7 +238,11 @@ def main() -> None:
             f"{os.cpu_count()} cores\n\n| kill -9 of | times | lost | back after, median · longest | |\n|---|---|---|---|---|"
         )
         for victim, times in wanted.items():
-            found = kill(project, victim, times)
+            try:
+                found = kill(project, victim, times)
+            except AssertionError:
+                print(project.aiprime("logs", "-n", "40", check=False).stdout, file=sys.stderr)
+                raise
             if folder := os.environ.get("AIPRIME_TRACK"):
                 reporting.keep(Path(folder), [line(victim, found)])
             back = f"{statistics.median(found['back']):.1f} s · {max(found['back']):.1f} s"
