@@ -75,15 +75,20 @@ class Explaining:
         if kind is not None:
             document = await self._bounded(self._explainer.export(orjson.loads(orjson.dumps(plain(walk), default=str)), kind))
             return web.Response(body=document.encode("utf-8", "replace"), headers={"Content-Type": _EXPORTS[kind], **_PLAIN})
-        explanation, unexplained = None, walk.unexplained
+        browser = "text/html" in request.headers.get("accept", "")
+        explanation, unexplained, status = None, walk.unexplained, 200
         if "explain" in query and walk.question is not None:
             try:
                 explanation = await self._bounded(self._explainer.explain(walk.question, query.get("of")))
             except UserError as error:
                 unexplained = error.what
-        if "text/html" in request.headers.get("accept", ""):
+            except Refusal as refusal:
+                if not browser:
+                    raise
+                unexplained, status = refusal.what, refusal.status
+        if browser:
             body = pages.page(walk, explanation, unexplained).encode("utf-8", "replace")
-            return web.Response(body=body, headers={"Content-Type": "text/html; charset=utf-8", **HEADERS})
+            return web.Response(status=status, body=body, headers={"Content-Type": "text/html; charset=utf-8", **HEADERS})
         body = orjson.dumps(plain(walk, explanation) | {"unexplained": unexplained}, default=str)
         return web.Response(body=body, content_type="application/json")
 

@@ -78,6 +78,30 @@ def test_predict_answers_json_and_csv(lived: Project, tmp_path: Path):
         assert found == pytest.approx(expected, rel=1e-6)
 
 
+def test_an_answer_is_walked_back_and_explained(lived: Project, tmp_path: Path):
+    """From an answer's id to its signed version, run, commit, data, checks and verdict; the weights add up to the answer; the exports are written."""
+    gateway = json.loads((lived.places.home / "services.json").read_text())["gateway"]
+    body = json.dumps({"instances": [{"station": "mauna-loa"}]}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{gateway}/v1/models/co2:predict", body), timeout=10) as answer:
+        prediction_id = answer.headers["x-aiprime-prediction-id"]
+    exports = ("--prov", str(tmp_path / "a.provn"), "--openlineage", str(tmp_path / "a.json"))
+    told = lived.json("why", prediction_id, "--json", *exports)
+    assert [step["name"] for step in told["steps"] if step["gone"] and step["name"] != "code"] == []
+    steps = {step["name"]: step["facts"] for step in told["steps"]}
+    assert steps["signature"]["signed"] is True
+    assert steps["model"]["digest"] == steps["model"]["digest_now"]
+    assert len(steps["request"]["filled_in"]) == len(steps["request"]["inputs"]) > 5
+    assert steps["checks"]["held"] == steps["checks"]["checks"] > 0
+    for one, predicted in zip(told["explanation"]["answers"], told["predicted"], strict=True):
+        assert one["answer"] == pytest.approx(predicted["prediction"], rel=1e-6)
+        assert sum(weight["shap"] for weight in one["inputs"]) == pytest.approx(one["answer"] - one["base"], abs=1e-6)
+    assert (tmp_path / "a.provn").read_text().startswith("document")
+    assert len(json.loads((tmp_path / "a.json").read_text())) == 6
+    page = urllib.request.Request(f"{gateway}/why/{prediction_id}", headers={"Accept": "text/html"})
+    with urllib.request.urlopen(page, timeout=30) as answer:
+        assert b"Why co2 answered this" in answer.read()
+
+
 def test_the_commands_of_the_readme_work(lived: Project):
     """The README's own `aiprime predict` line, as written there, is answered with a forecast; so is the curl that `up` prints."""
     lines = re.findall(r"^aiprime (predict .*)$", (ROOT / "README.md").read_text(), re.M)
