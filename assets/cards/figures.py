@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-PART = "part"  # the window of slices that nobody declared: each class, each entity
-_FEWEST, _MOST = 10, 20  # rows of such a slice, and slices of one kind
+PART = "part"  # the window of slices that nobody declared: each class
+_FEWEST, _MOST = 10, 20  # rows of such a slice, and such slices
 _TIMES = 400  # resamples: the ends of a 90 % interval move by 2 % of its width, in a fifth of the gate's time
 _CANDIDATE = "candidate"
 
@@ -70,19 +70,17 @@ def figures(spec: Spec, places: Places, schema: TableSchema) -> tuple[Figure, ..
 
 
 def _parts(spec: Spec, schema: TableSchema, rows: pd.DataFrame, losses: pd.DataFrame, metric: str) -> list[Figure]:
-    """The gate's metric of each class and of each entity, where these are a few. Without the baseline's: that a naive answer is right
-    about the class that it always names says nothing."""
-    kinds = {"truth": schema.targets[0]} if schema.task == "classification" else {}
-    kinds |= {schema.entity: schema.entity} if schema.entity in rows.columns else {}
-    found = []
-    for kind, column in kinds.items():
-        texts = rows[column].astype(str)
-        for value in sorted(texts.unique()) if 1 < texts.nunique() <= _MOST else ():
-            inside = (texts == value).to_numpy()
-            mean, low, high = _mean(losses, metric, inside, spec.promote.confidence, ordered=TIME in rows.columns)
-            if inside.sum() >= _FEWEST and mean is not None:
-                named = {"metric": metric, "slice": f"{kind} {value}", "rows": int(inside.sum()), "window": PART}
-                found.append(Figure(**named, value=mean, low=low, high=high))
+    """The gate's metric of each class, where these are a few. Without the baseline's: that a naive answer is right about the class
+    that it always names says nothing. Not of each entity: an entity may be a person, and a card is shown to others."""
+    if schema.task != "classification":
+        return []
+    found, truth = [], rows[schema.targets[0]].astype(str)
+    for value in sorted(truth.unique()) if 1 < truth.nunique() <= _MOST else ():
+        inside = (truth == value).to_numpy()
+        mean, low, high = _mean(losses, metric, inside, spec.promote.confidence, ordered=TIME in rows.columns)
+        if inside.sum() >= _FEWEST and mean is not None:
+            named = {"metric": metric, "slice": f"truth {value}", "rows": int(inside.sum()), "window": PART}
+            found.append(Figure(**named, value=mean, low=low, high=high))
     return found
 
 
@@ -153,5 +151,5 @@ def _rows(spec: Spec, places: Places, schema: TableSchema) -> pd.DataFrame:
 
     file = places.store(spec.name) / "features" / "table.parquet"
     sliced = {column for rules in spec.promote.slices.values() for column in rules}
-    wanted = {ROW_ID, SPLIT, TIME, schema.entity, *schema.targets} | sliced
+    wanted = {ROW_ID, SPLIT, TIME, *schema.targets} | sliced
     return pd.read_parquet(file, columns=[name for name in pq.read_schema(file).names if name in wanted])

@@ -80,7 +80,8 @@ def rows(spec: Spec, places: Places) -> Rows:
     store, hashes = places.store(spec.name), versions.locked(places.root, spec.name)
     told = json.loads((store / "source.json").read_bytes())
     with pq.ParquetFile(store / "dataset.parquet") as file:
-        columns = tuple(_values(file, column) for column in spec.data.schema_columns)
+        hidden = {spec.data.entity} - set(spec.data.constants)  # an entity may be a person: how many, and not who
+        columns = tuple(_values(file, column, hidden=column.name in hidden) for column in spec.data.schema_columns)
         count = file.metadata.num_rows
     return Rows(
         dataset_md5=hashes.get("dataset", ""),
@@ -99,7 +100,7 @@ def schema(spec: Spec, places: Places) -> TableSchema:
     return TableSchema.model_validate_json((places.store(spec.name) / "features" / "schema.json").read_bytes())
 
 
-def _values(file: pq.ParquetFile, column: Column) -> Values:
+def _values(file: pq.ParquetFile, column: Column, *, hidden: bool) -> Values:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -110,8 +111,8 @@ def _values(file: pq.ParquetFile, column: Column) -> Values:
     about = {"name": name, "kind": str(column), "missing": sum(one.null_count or 0 for one in kept)}
     if column.kind == "category":
         found = sorted(str(value) for value in pc.unique(file.read(columns=[name])[name]).to_pylist() if value is not None)  # pyright: ignore[reportAttributeAccessIssue]  (made at run time)
-        return Values(**about, distinct=len(found), values=tuple(found) if len(found) <= _LISTED else ())
-    ends = [one for one in kept if one.has_min_max]
+        return Values(**about, distinct=len(found), values=tuple(found) if len(found) <= _LISTED and not hidden else ())
+    ends = [one for one in kept if one.has_min_max and not hidden]
     if column.kind == "image" or not ends or pa.types.is_nested(file.schema_arrow.field(name).type):
         return Values(**about)
     return Values(**about, low=said(min(one.min for one in ends)), high=said(max(one.max for one in ends)))

@@ -83,7 +83,7 @@ def _weak(facts: Facts) -> Iterator[str]:
 
 
 def _weak_parts(facts: Facts, whole: Figure) -> Iterator[str]:
-    """The classes and entities that are surely worse than the whole: the interval of their mean leaves the whole's on the better side."""
+    """The classes that are surely worse than the whole: the interval of their mean leaves the whole's on the better side."""
     for one in facts.figures:
         if one.window == PART and one.low is not None and one.high is not None:
             worse = one.high < whole.value if one.metric in HIGHER_IS_BETTER else one.low > whole.value

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from cyclonedx.schema import SchemaVersion
@@ -194,3 +195,18 @@ def test_the_shipped_workloads_state_what_no_machine_knows():
     for name in spec.names(places):
         card = spec.load(places, name).card
         assert all((card.license, card.data_license, card.data_origin, card.people)), name
+
+
+def test_an_entity_is_counted_and_not_named(tmp_path: Path):
+    """Who is in the data does not leave with a card: the entity's values are a number, unless the YAML itself states them."""
+    from assets.cards.rows import _values
+    from data.schema import Column
+
+    table = pd.DataFrame({"who": ["Ada", "Bo", "Bo"], "id": [7, 8, 8], "size": ["S", "L", "L"]})
+    table.to_parquet(tmp_path / "x.parquet")
+    with pq.ParquetFile(tmp_path / "x.parquet") as file:
+        said = [
+            _values(file, Column(name=name, kind=kind), hidden=hidden).said
+            for name, kind, hidden in (("who", "category", True), ("id", "integer", True), ("size", "category", False))
+        ]
+    assert said == ["2 values", "nothing missing", "L, S"]
