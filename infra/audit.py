@@ -57,9 +57,10 @@ def audit(wanted: Mapping[str, str], *options: str, timeout_s: float = 1800) -> 
     public = {name: version.partition("+")[0] for name, version in wanted.items()}  # a build's local part is in no database
     try:
         done = _pip_audit(public | dict([CANARY]), *options, timeout_s=timeout_s)
-        answered = json.loads(done.stdout)["dependencies"]
     except subprocess.TimeoutExpired:
         return Audit(wanted=len(wanted), not_whole=(f"pip-audit did not end within {timeout_s:.0f} s",))
+    try:
+        answered = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
         lines = done.stderr.strip().splitlines() or ["pip-audit said nothing"]
         return Audit(wanted=len(wanted), not_whole=(f"the database cannot be asked: {lines[-1][:300]}",))
