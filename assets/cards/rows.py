@@ -124,7 +124,7 @@ def _parts(spec: Spec, places: Places) -> tuple[Part, ...]:
     import pyarrow.parquet as pq
 
     file = places.store(spec.name) / "features" / "table.parquet"
-    timed = TIME in pq.read_schema(file).names
+    timed = spec.data.time is not None and TIME in pq.read_schema(file).names  # an entity without a time is given one
     table = pd.read_parquet(file, columns=[SPLIT, *([TIME] if timed else [])])
     found = []
     for name, side in table.groupby(SPLIT, sort=True):
