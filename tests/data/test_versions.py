@@ -170,6 +170,29 @@ def test_damaged_outputs_are_refused(door: Door):
         versions.verify(door.root, "nobody", "quality")
 
 
+def test_what_is_read_is_what_was_hashed(door: Door):
+    """Bytes are given out where they have the hash of dvc.lock, of files and of files in folders; flipped ones, with their times set
+    back and their hash remembered, are not; nor is what no stage has left."""
+    door.up()
+    paths = {"dataset": "data/store/w/dataset.parquet", "model": "data/store/w/model/inner/ü.txt"}
+    for stage, path in paths.items():
+        file = door.root / path
+        content, stamp = file.read_bytes(), file.stat()
+        for _ in range(2):
+            assert versions.read(door.root, "w", stage, path) == content
+        file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        with pytest.raises(UserError, match="is damaged"):
+            versions.read(door.root, "w", stage, path)
+        file.unlink()
+        with pytest.raises(UserError, match=r"is missing|is damaged"):
+            versions.read(door.root, "w", stage, path)
+    with pytest.raises(UserError, match="is no output of quality"):
+        versions.read(door.root, "w", "quality", "data/store/w/other.json")
+    with pytest.raises(UserError, match="has not run"):
+        versions.read(door.root, "nobody", "quality", "x")
+
+
 def test_what_dvc_would_refuse_too_late_is_refused_at_once(door: Door):
     """A section that the YAML lacks and a bare date are named before the work, with what to write."""
     door.edit("  train: {seed: 0, lr: 1e-4}\n", "")
