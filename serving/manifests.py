@@ -33,7 +33,7 @@ class ServeSection(Section):
     memory: str = Field(default="1Gi", pattern=r"^\d+(Ki|Mi|Gi|Ti)?$")
     max_body_mb: PositiveInt = 16  # a larger request is refused (413)
     timeout_s: PositiveInt = 60  # a slower answer is given up, and the work on it ends (504)
-    max_waiting: NonNegativeInt | None = None  # requests that wait for the model: more are a 429 (default: by its measured time)
+    max_waiting: NonNegativeInt | None = None  # requests that wait for it: more are a 429 (default: by its measured time)
     image: str = "ai-prime-server:0.1.0"
 
 

@@ -59,12 +59,8 @@ def _each_once(body: bytes | bytearray, members: int) -> bool:
     """
     if body.count(b":") == members:
         return True
-    if body.count(b'":') != members:
-        return False
-    for space, spaced in _SPACED:
-        if space in body and spaced in body:  # one byte is found much sooner than two
-            return False
-    return True
+    # One byte is found much sooner than two.
+    return body.count(b'":') == members and not any(space in body and spaced in body for space, spaced in _SPACED)
 
 
 def _refuse_twice(body: bytes | bytearray) -> None:

@@ -63,7 +63,18 @@ def test_the_local_target_runs_what_the_manifest_says() -> None:
     """The command is the container's, with this interpreter and the given ports; nothing else is changed."""
     manifest = render("co2", 3, Path("/models/co2/3"), DIGEST, ServeSection(max_body_mb=2, timeout_s=9, max_waiting=0))
     expected = "-m serving --model_name co2 --model_dir /models/co2/3 --http_port 1234 --grpc_port 5678"
-    checked = ("--digest", DIGEST, "--version", "3", "--body_limit", str(2 << 20), "--timeout_seconds", "9", "--max_waiting", "0")
+    checked = (
+        "--digest",
+        DIGEST,
+        "--version",
+        "3",
+        "--body_limit",
+        str(2 << 20),
+        "--timeout_seconds",
+        "9",
+        "--max_waiting",
+        "0",
+    )
     assert command(manifest, 1234, 5678) == (sys.executable, *expected.split(), *checked)
 
 
