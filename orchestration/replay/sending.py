@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +18,7 @@ from data.errors import UserError
 CONNECTIONS = 4
 _JSON = {"content-type": "application/json"}
 _LABELS = 1000  # of one upload
+_TRIES = 60  # of one request, while the model is asked for more than it can do
 
 
 class Client:
@@ -49,15 +52,12 @@ class Client:
         return len(labels)
 
     def _post(self, path: str, body: bytes) -> bytes:
-        try:
-            status, content = self._once(path, body)
-        except (OSError, http.client.HTTPException):  # a kept connection that was closed: once more
-            self._connection().close()
-            try:
-                status, content = self._once(path, body)
-            except (OSError, http.client.HTTPException) as error:
-                step = "aiprime up"
-                raise UserError(f"the gateway does not answer: {error}", where=self._at.geturl(), next_step=step) from error
+        status, content, again_s = self._answered(path, body)
+        for _ in range(_TRIES):
+            if status != HTTPStatus.TOO_MANY_REQUESTS:
+                break
+            time.sleep(again_s)  # a slow model: fewer at a time
+            status, content, again_s = self._answered(path, body)
         if status != 200:
             said = content.decode(errors="replace")
             with suppress(ValueError, LookupError, TypeError):
@@ -65,11 +65,23 @@ class Client:
             raise UserError(f"the gateway refused ({status}): {said[:500]}", where=self._at.geturl() + path)
         return content
 
-    def _once(self, path: str, body: bytes) -> tuple[int, bytes]:
+    def _answered(self, path: str, body: bytes) -> tuple[int, bytes, float]:
+        try:
+            return self._once(path, body)
+        except (OSError, http.client.HTTPException):  # a kept connection that was closed: once more
+            self._connection().close()
+        try:
+            return self._once(path, body)
+        except (OSError, http.client.HTTPException) as error:
+            step = "aiprime up"
+            raise UserError(f"the gateway does not answer: {error}", where=self._at.geturl(), next_step=step) from error
+
+    def _once(self, path: str, body: bytes) -> tuple[int, bytes, float]:
+        """Status, body, and how long to wait before asking again."""
         connection = self._connection()
         connection.request("POST", path, body, _JSON)
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        return answer.status, answer.read(), float(answer.headers.get("Retry-After", 0))
 
     def _connection(self) -> http.client.HTTPConnection:
         if not hasattr(self._own, "connection"):
