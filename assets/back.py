@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.spec import Spec
+from data.errors import UserError
 from data.files import write_atomically
 from data.labels import ENTITY, VALUE, WHEN
 from data.places import Places
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
+
+_TOLD, _OWN = 20, 0.5  # labels that are looked at, and the share of them that may be equal to the prediction
 
 
 def labels(spec: Spec, places: Places, until: datetime) -> pa.Table:
     """The truth that the ledger knows of times before `until`: entity, time (UTC) and value, sorted, one per entity and time.
 
     Labels by time count whether a prediction was made of them or not; labels by id through the prediction that they are about.
+    UserError where they are the model's own answers: a model that learns from what it said is taught by nobody.
     """
     import pandas as pd
     import pyarrow as pa
@@ -29,6 +34,7 @@ def labels(spec: Spec, places: Places, until: datetime) -> pa.Table:
 
     records, end = Records.at(places.home), math.ceil(until.timestamp())
     joined = records.outcomes(spec.name, since=None, until=end, roles=None, labelled=True).to_pandas()
+    _refuse_own(spec, joined)
     joined = joined.sort_values("sequence")[["entity", "target_time", "truth"]].rename(columns={"target_time": "time"})
     told = records.truths(spec.name, until=end).to_pandas()
     told["truth"] = told["name"] if spec.task == "classification" else told["number"]
@@ -38,6 +44,20 @@ def labels(spec: Spec, places: Places, until: datetime) -> pa.Table:
     entity = found["entity"].map(lambda one: None if one is None else str(one))
     truth = found["truth"].astype(str if spec.task == "classification" else float)
     return pa.table({ENTITY: pa.array(entity, pa.string()), WHEN: pa.array(times), VALUE: pa.array(truth)})
+
+
+def _refuse_own(spec: Spec, joined: pd.DataFrame) -> None:
+    """No measurement is a forecast to its last digit, time after time. (Of classes a good model's answers are the truth: nothing to see.)"""
+    if spec.task == "classification" or "prediction" not in joined:
+        return
+    digits = joined[joined["prediction"] != joined["prediction"].round(3)]
+    same = digits["prediction"] == digits["truth"]
+    if len(digits) >= _TOLD and same.mean() > _OWN:
+        raise UserError(
+            f"{int(same.sum()):,} of {len(digits):,} labels are what was predicted, to the last digit: they are no truth",
+            where=f"the labels of {spec.name}",
+            next_step="send what was measured (a label again corrects it), or set retrain.labels: false",
+        )
 
 
 def known_until(spec: Spec, places: Places) -> datetime | None:
