@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from serving.programs import DROPPED, ENVIRONMENT
-from serving.why import Question
+
+if TYPE_CHECKING:
+    from serving.why import Question
 
 log = logging.getLogger("aiprime.explain")
 WAITING = 4  # questions, the one that is being answered among them; more are turned away

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,10 +25,10 @@ from serving.gateway.pages import why as pages
 from serving.gateway.pages.markup import HEADERS
 from serving.gateway.refusal import Refusal
 from serving.ledger import Ledger
-from serving.why import Why, plain
 
 if TYPE_CHECKING:
     from serving.records import Records
+    from serving.why import Why
 
 log = logging.getLogger("aiprime.explain")
 MOST_ROWS = 8  # of one `:explain`
@@ -48,9 +49,15 @@ class Explaining:
     """The doors of one gateway."""
 
     def __init__(self, home: Path, records: Records, inference: Inference) -> None:
-        self._why = Why(home=home, ledger=Ledger.at(home), records=records)
+        self._home, self._records = home, records
         self._inference, self._explainer = inference, Explainer(home)
         self._turn = asyncio.Lock()  # one walk at a time: it hashes a model's files
+
+    @cached_property
+    def _why(self) -> Why:
+        from serving.why import Why  # numpy, which a gateway that only passes on does without
+
+        return Why(home=self._home, ledger=Ledger.at(self._home), records=self._records)
 
     def find(self, request: web.BaseRequest) -> Awaitable[web.Response] | None:
         """The answer to come; None where the URL is none of these. Refusal 405 for another method."""
@@ -68,6 +75,8 @@ class Explaining:
         await self._explainer.close()
 
     async def _shown(self, request: web.BaseRequest, prediction_id: str, row: int | None) -> web.Response:
+        from serving.why import plain
+
         query = request.rel_url.query
         role, kind = _one_of(query.get("role"), _ROLES, "role"), _one_of(query.get("as"), _EXPORTS, "as")
         asked = prediction_id if row is None else f"{prediction_id}/{row}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from serving.gateway.pages.markup import clock, esc, figure, frame, model_path, table
 from serving.gateway.pages.waterfall import picture, said, waterfall
-from serving.why import Step, Walk
+
+if TYPE_CHECKING:
+    from serving.why import Step, Walk
 
 Facts = Mapping[str, Any]
 _LONGEST = 400  # characters of one fact
