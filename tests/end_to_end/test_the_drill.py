@@ -20,7 +20,7 @@ from serving.records import Records
 from tests.conftest import Project
 from training.tracking import Tracking
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lifecycle"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lifecycle"), pytest.mark.timeout(1200)]
 _ASKED = {"instances": [{"station": "mauna-loa"}]}
 _RTO_S = 300
 
@@ -86,11 +86,11 @@ def wipe(project: Project) -> None:
 def test_everything_comes_back_from_a_backup_under_traffic(lived: Project, tmp_path: Path, track: Callable[..., None]) -> None:
     """Wiped and restored, models, keys, aliases, features, data and answers are bit-equal, every prediction acknowledged before the
     backup is there, nothing is run anew, and it answers within five minutes."""
-    lived.aiprime("up")
     before = facts(lived)
     traffic = Traffic(lived)
     traffic.start()
     while len(traffic.ids) < 20:
+        assert traffic.is_alive()
         time.sleep(0.05)
     acknowledged = list(traffic.ids)
     try:
