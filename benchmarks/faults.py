@@ -132,7 +132,7 @@ def everything(project: Project, times: int, chance: random.Random) -> Fact:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             killed = time.monotonic()
-        project.aiprime("up", timeout=300)
+        project.aiprime("up", timeout=900)
         answered(project)
         took.append(time.monotonic() - killed)
         predictions, labels = lost(project, client)
@@ -190,7 +190,7 @@ def served(folder: Path) -> Iterator[Project]:
     """A project in which co2_raw serves and all services run; ended afterwards."""
     made = make_project(folder)
     try:
-        made.aiprime("up", "--run", WORKLOAD, timeout=400)
+        made.aiprime("up", "--run", WORKLOAD, timeout=1200)
         yield made
     finally:
         made.aiprime("down", check=False)

@@ -67,7 +67,7 @@ def _rows(number: int, lines: list[dict[str, Any]]) -> list[str]:
     ran = [one for one in lines if not one["outcome"].startswith("not run")]
     title = f"{row.fault}: {row.right}" if row.right else row.fault
     if not ran:
-        why = next((one["outcome"] for one in lines), f"not run: {row.not_held or 'not yet'}")
+        why = next((one["outcome"] for one in lines), f"not run: {row.not_held}" if row.not_held else "not run yet")
         return [f"| {number} | {title} | | | | | | {_cell(why)} | |"]
     plain = [one for one in ran if not _told(one)]
     shown = [_line(one) for one in ran if _told(one)]
