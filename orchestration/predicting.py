@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -33,7 +34,11 @@ def predict(places: Places, workload: str, instance: str | None, csv: Path | Non
     else:
         given = _from_json(instance or "")
     for start in range(0, len(given), BATCH):
-        yield from _ask(f"{gateway}/v1/models/{workload}:predict", given[start : start + BATCH], start)
+        answers, prediction_id = _ask(f"{gateway}/v1/models/{workload}:predict", given[start : start + BATCH], start)
+        yield from answers
+        if prediction_id:  # beside the answers, which a script reads
+            row = "/ROW" if len(answers) > 1 else ""
+            print(f"why: aiprime why {prediction_id}{row}", file=sys.stderr)
 
 
 def _from_json(text: str) -> list[Any]:
@@ -57,13 +62,13 @@ def _from_file(places: Places, workload: str, file: Path, signature: Signature) 
     return rows.read(file, signature, numbered=numbered)
 
 
-def _ask(url: str, instances: list[Any], start: int) -> list[Any]:
-    """The answers to one batch; `start` is its first row, for a refusal counts from there."""
+def _ask(url: str, instances: list[Any], start: int) -> tuple[list[Any], str | None]:
+    """The answers to one batch, and its id; `start` is its first row, for a refusal counts from there."""
     body = json.dumps({"instances": instances}).encode()
     request = urllib.request.Request(url, body, {"content-type": "application/json"})  # noqa: S310  (our own gateway)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            return json.loads(answer.read())["predictions"]
+            return json.loads(answer.read())["predictions"], answer.headers.get("x-aiprime-prediction-id")
     except urllib.error.HTTPError as error:
         where = f"{url}, rows {start + 1} to {start + len(instances)}" if start else url
         raise UserError(f"the endpoint refused ({error.code}): {_said(error)}", where=where) from error

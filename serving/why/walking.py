@@ -51,7 +51,7 @@ class Why:
         if one is None:
             what = f"no prediction {prediction_id[:60]} is known" + (f" in the role {role[:20]!r}" if found and role else "")
             raise UserError(
-                what, next_step="it was never made, or its workload keeps a sample of its requests only (serve.records)"
+                what, next_step="it was never made, or its workload keeps a sample of its requests only (monitor.kept below 1)"
             )
         rows = max(1, one.rows)
         if number >= rows:
