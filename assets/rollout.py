@@ -51,11 +51,12 @@ def offer(spec: Spec, platform: Platform, registered: Decision, verdict: str) ->
 def tick(spec: Spec, platform: Platform) -> str:
     """Judge the challenger's step once, and do what follows; returns what was done, in a sentence.
 
-    A roll back never waits for a run in progress; an advance does.
+    A roll back never waits for a run in progress; an advance does. Where a decision was cut off before anything followed it, that is done.
     """
     release, target = platform.ledger.release(spec.name), platform.deployment()
     if release.challenger is None:
-        return "no rollout is under way"
+        late = release.champion is not None and routes.behind(platform.places.home, spec.name, release.fence)
+        return f"serving was behind: {'; '.join(target.serve(spec.name))}" if late else "no rollout is under way"
     said = target.serve(spec.name)
     route = routes.read(platform.places.home).get(spec.name)
     if route is None or route.version != release.champion:

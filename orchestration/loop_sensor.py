@@ -11,10 +11,12 @@ from assets import lease, loop, monitoring, retraining
 from assets.spec import names
 from data.errors import UserError
 from data.places import Places
+from serving import routes
 from serving.ledger import Decision, Ledger
 from serving.records import Records
 
 _EVERY_S = 30
+_BEHIND_S = 60  # a turn where serving is not what was decided: who decided died
 _ANYWAY_S = 600  # a turn where nothing new came: silence is news too
 
 
@@ -61,12 +63,13 @@ def _wanted(
 
 
 def _due(places: Places, workload: str, seen: dict[str, float]) -> tuple[bool, dict[str, float]]:
-    """Whether a turn may find something: new predictions, a rollout under way, or a long silence."""
+    """Whether a turn may find something: new predictions, a rollout under way, a decision that nothing followed, or a long silence."""
     release = Ledger.at(places.home).release(workload)
     if release.champion is None:
         return False, seen
     now, newest = time.time(), Records.at(places.home).newest(workload)
-    if newest == seen["newest"] and release.challenger is None and now - seen["at"] < _ANYWAY_S:
+    wait_s = _BEHIND_S if routes.behind(places.home, workload, release.fence) else _ANYWAY_S
+    if newest == seen["newest"] and release.challenger is None and now - seen["at"] < wait_s:
         return False, seen
     return True, {"newest": newest, "at": now}
 

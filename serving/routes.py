@@ -67,6 +67,12 @@ def read(home: Path) -> dict[str, Route]:
     return {one["workload"]: _route(one) for one in written["routes"]}
 
 
+def behind(home: Path, workload: str, fence: int) -> bool:
+    """Whether the pointer follows an older decision than `fence`: who made the newer one was cut off."""
+    route = read(home).get(workload)
+    return route is None or route.fence < fence
+
+
 def point(home: Path, route: Route, newest: int) -> bool:
     """Write a workload's route, durable on return; False where the one that is there follows a newer decision.
 

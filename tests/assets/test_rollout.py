@@ -17,6 +17,7 @@ import pytest
 
 from assets import lease, rollout, signing
 from assets.spec import Spec
+from data import failpoints
 from data.files import tree_digest, write_atomically
 from data.places import Places
 from serving import manifests, routes
@@ -114,6 +115,20 @@ def live(tmp_path: Path) -> Iterator[Live]:
     made.offer(made.spec(), made.register(1, LINE))
     yield made
     supervisor.shutdown()
+
+
+def test_a_release_that_was_cut_off_is_carried_on_by_a_tick(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who promoted died before the pointer moved: the next look makes serving what the ledger says, and finds nothing to do after that."""
+    live.register(2, LINE)
+    with monkeypatch.context() as cut:
+        cut.setattr(failpoints, "_set", "after-decision@promoted=error")
+        cut.setenv("AIPRIME_HOME", str(live.home))
+        with pytest.raises(failpoints.Injected):
+            live.here.deployment().release("hand", "2", expected="1", reason="test")
+    assert routes.read(live.home)["hand"].version == "1"
+    assert live.tick(live.spec()).startswith("serving was behind: hand: now served by hand-v2")
+    assert routes.read(live.home)["hand"].version == "2"
+    assert live.tick(live.spec()) == "no rollout is under way"
 
 
 def test_good_offline_and_bad_live_is_rolled_back(live: Live) -> None:

@@ -11,9 +11,10 @@ import dagster as dg
 import pytest
 
 from assets import loop, retraining
-from data.places import Places
 from assets.retraining import ASKED
+from data.places import Places
 from orchestration.loop_sensor import loop_sensor
+from serving import routes
 from serving.ledger import Decision, Ledger
 from serving.records import Records
 from tests.serving.records.samples import prediction
@@ -100,6 +101,17 @@ def test_silence_is_looked_at_too(turned: Loop) -> None:
     assert turned.evaluate(turned.cursor) == []
     seen["co2"]["at"] -= 601
     assert [one.job_name for one in turned.evaluate(json.dumps(seen))] == ["co2_monitor"]
+
+
+def test_a_decision_that_nothing_followed_is_looked_at_within_a_minute(turned: Loop) -> None:
+    """Where the pointer is older than what was decided a turn is taken after a minute; where it follows, not before the ten."""
+    turned.evaluate()
+    seen = json.loads(turned.cursor or "")
+    seen["co2"]["at"] -= 61
+    assert [one.job_name for one in turned.evaluate(json.dumps(seen))] == ["co2_monitor"]
+    fence = turned.ledger.release("co2").fence
+    routes.point(turned.places.home, routes.Route(workload="co2", fence=fence, version="1"), fence)
+    assert turned.evaluate(json.dumps(seen)) == []
 
 
 def test_a_rollout_under_way_is_looked_at_at_each_tick(turned: Loop) -> None:
