@@ -87,7 +87,7 @@ def test_what_is_not_offered_is_refused_in_json(gateway: Running) -> None:
         gateway.point(server.url)
         for method, path, status in (
             ("POST", "/v1/models/none:predict", 404),
-            ("POST", "/v1/models/co2:explain", 404),
+            ("POST", "/v1/models/none:explain", 404),
             ("POST", "/v2/repository/models/co2/unload", 404),
             ("POST", "/v2/models/co2/unload", 404),
             ("POST", "/v2/models/..%2fco2/infer", 404),
