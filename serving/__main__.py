@@ -76,7 +76,7 @@ def _serve(options: argparse.Namespace, trusted: str) -> None:
     logging.getLogger("aiprime.serving").info("%s", trusted)
     gc.disable()  # importing makes no garbage, only a quarter of a million objects
     from serving.inference.model import OnnxModel
-    from serving.inference.turns import Turns
+    from serving.inference.turns import Turns, processors
     from serving.limits import Limits
     from serving.runtime import Server, Settings
 
@@ -89,7 +89,7 @@ def _serve(options: argparse.Namespace, trusted: str) -> None:
         leaving_seconds=options.leaving_seconds,
         stock_routes=options.stock_routes,
     )
-    turns = Turns(len(os.sched_getaffinity(0)), waiting=options.max_waiting, deadline_s=options.timeout_seconds)
+    turns = Turns(processors(), waiting=options.max_waiting, deadline_s=options.timeout_seconds)
     server = Server(OnnxModel(options.model_name, session, options.version, turns), settings)
     gc.freeze()  # which no later collection has to walk through while requests wait
     gc.enable()

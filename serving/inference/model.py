@@ -5,7 +5,6 @@ Imports kserve, which parses sys.argv when it is imported: only the server's own
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -22,7 +21,7 @@ from serving.inference.columns import InvalidRequest
 from serving.inference.metadata import input_types, output_types
 from serving.inference.requests import Requests
 from serving.inference.session import INLINE_SECONDS, Session
-from serving.inference.turns import Turns
+from serving.inference.turns import Turns, processors
 
 FAILED = "the model failed on this request; the server's log says why"
 
@@ -33,7 +32,7 @@ class OnnxModel(kserve.Model):
     def __init__(self, name: str, session: Session, version: str | None = None, turns: Turns | None = None) -> None:
         super().__init__(name)
         self.version, self.session, self.signature = version, session, session.signature
-        self.turns = turns or Turns(len(os.sched_getaffinity(0)))
+        self.turns = turns or Turns(processors())
         self.turns.seconds = max(session.row_seconds, INLINE_SECONDS)
         self.requests = Requests(self.signature, short_way=session.inline_rows > 0)
         self.answers = Answers(self.signature, name, version)

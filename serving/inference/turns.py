@@ -8,6 +8,7 @@ Knows nothing of models or of protocols. Only for the event loop's thread.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,11 @@ T = TypeVar("T")
 
 WAIT_S = 0.010
 WEIGHT = 0.1  # of the newest prediction in the measured time of one
+
+
+def processors() -> int:
+    """How many this process may use; elsewhere than on Linux all that there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Busy(Exception):
@@ -91,10 +97,6 @@ class Turns:
         finally:
             if watching is not None:
                 watching.cancel()
-
-    def close(self) -> None:
-        """No more work."""
-        self._threads.shutdown(wait=False)
 
     async def _turn(self) -> None:
         """Returns when one of the threads is ours."""
