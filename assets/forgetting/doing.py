@@ -81,6 +81,7 @@ def reapply(platform: Platform, receipts: Iterable[Path]) -> list[str]:
                 if key.digest(entity) == told.digest:
                     _of_workload(platform, spec, entity, told.digest, told.id)
                     again.append(told.id)
+        _journal(places, told.id).unlink(missing_ok=True)
     return again
 
 

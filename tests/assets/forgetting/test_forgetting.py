@@ -217,6 +217,7 @@ def test_a_restore_of_an_older_state_forgets_again(made: Here, tmp_path: Path, m
     assert of_others(older) == before
     assert [one.payload["receipt"] for one in older.ledger.history("shop", "forgotten")] == [done.id]
     assert again(older, files) == []
+    assert list((older.places.home / "forgetting").iterdir()) == []
     (older.places.home / "keys" / "forgetting.key").unlink()
     (older.places.home / "forgotten.json").unlink()
     with pytest.raises(UserError, match="another key"):
