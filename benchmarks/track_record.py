@@ -31,7 +31,8 @@ def main(folder: Path) -> None:
     by_row: dict[int, list[dict[str, Any]]] = {}
     for one in lines:
         by_row.setdefault(one["row"], []).append(one)
-    said = [HEAD, *_sums(lines)]
+    notes = folder / "notes.md"
+    said = [HEAD, *_sums(lines), *(["", notes.read_text().strip()] if notes.is_file() else [])]
     part = ""
     for number, row in ROWS.items():
         if row.part != part:
@@ -73,13 +74,8 @@ def _rows(number: int, lines: list[dict[str, Any]]) -> list[str]:
     shown = [_line(one) for one in ran if _told(one)]
     if plain:  # tests that count nothing but themselves
         broken = [one["test"] for one in plain if one["outcome"] == "broken"]
-        said = (
-            f"broken: {', '.join(broken)}"
-            if broken
-            else f"held by {len(plain)} more tests"
-            if shown
-            else f"held by {len(plain)} tests"
-        )
+        held = f"held by {len(plain)}{' more' if shown else ''} test{'s' if len(plain) > 1 else ''}"
+        said = f"broken: {', '.join(broken)}" if broken else held
         count = sum(one["injections"] for one in plain)
         shown.append([f"{count:,}", "", "", "", "", said, max(one["at"] for one in plain)])
     skipped = [one["outcome"] for one in lines if one not in ran]

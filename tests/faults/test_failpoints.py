@@ -100,7 +100,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.fault(11, 17)
+@pytest.mark.fault(11)
 @pytest.mark.parametrize("point", ["after-clearing", "after-decision@promoted", "after-point", "during-drain"])
 def test_a_release_that_is_struck_is_carried_to_its_end(home: Path, point: str, track):
     """A pointer never leads nowhere; in the end the new version serves alone, promoted once and deployed once."""
