@@ -119,8 +119,8 @@ class _Lines:
         told = [json.loads(str(value)) for name, value in report.user_properties if name == "fault"]
         test = report.nodeid.partition("[")[0]
         for row in {int(str(value)) for name, value in report.user_properties if name == "row"}:
-            mine = [one for one in told if one["row"] == row] or [{"injections": 1}]
-            for one in mine:
+            mine = [one for one in told if one["row"] == row]
+            for one in mine or ([] if told else [{"injections": 1}]):
                 self._add(row, test, outcome, one)
 
     def _add(self, row: int, test: str, outcome: str, figures: Fact) -> None:
