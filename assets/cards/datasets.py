@@ -16,7 +16,10 @@ def dataset(facts: Facts, known: frozenset[str]) -> Plain:
     spec, rows = facts.spec, facts.rows
     time = rows.column(spec.data.time)
     held = sum(bool(check["passed"]) for check in facts.checks)
-    about = {"rows": rows.rows, "period": f"{time.low} to {time.high}" if time and time.low else "none, for its rows have no time"}
+    about = {
+        "rows": rows.rows,
+        "period": f"{time.low} to {time.high}" if time and time.low else "none, for its rows have no time",
+    }
     about |= {f"column:{one.name}": f"{one.kind}: {one.said}" for one in rows.columns}
     about |= {"checks": f"{held} of {len(facts.checks)} passed"}
     about |= {f"check:{i}": _check(check) for i, check in enumerate(facts.checks, 1)}

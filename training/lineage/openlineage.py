@@ -45,9 +45,7 @@ def _training(walk: Facts) -> Iterator[RunEvent]:
         "documentation": DocumentationJobFacet(description=f"Fits the model of {walk['workload']}", **_OURS)
     }
     if code.get("git_commit") not in {None, "none"}:
-        facets["sourceCodeLocation"] = SourceCodeLocationJobFacet(
-            type="git", url="", version=code["git_commit"], **_OURS
-        )
+        facets["sourceCodeLocation"] = SourceCodeLocationJobFacet(type="git", url="", version=code["git_commit"], **_OURS)
     ran = _run_id(f"training:{run['run_id']}", run["run_id"])
     yield from _both(walk, "training", ran, registered, facets, [_dataset(walk)], [_model(walk, model.get("digest"))])
 
