@@ -109,6 +109,7 @@ def test_a_struck_run_makes_one_version(fitted: Project, point: str, action: str
             track(row=row, **figures)
 
 
+@pytest.mark.fault(31)
 def test_the_second_of_two_runs_is_refused(project: Project):
     """Two runs of one workload at once: one does the work, the other ends with the holder's pid and the next step."""
     project.aiprime("run", "digits")
@@ -142,6 +143,7 @@ def test_ports_in_use_are_left_alone(project: Project):
     assert {p["state"] for p in after["processes"]} == {"RUNNING"}
 
 
+@pytest.mark.fault(6)
 def test_a_killed_supervisor_is_survived(project: Project):
     """After kill -9 of the supervisor its children end with it, and `up` brings everything back, the champion too."""
     import psutil
