@@ -8,14 +8,13 @@ a body that none of them settles is parsed a second time.
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import Any
 
 import orjson
 
 from serving.limits import DEPTH
 
-_BRACKETS = b"[]{}"
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _SPACED = tuple((space, space + b":") for space in (b" ", b"\t", b"\n", b"\r"))
 
 
@@ -33,7 +32,7 @@ def parsed(body: bytes | bytearray | memoryview) -> Any:
         raise NotStrict(f"the body is not JSON: {error}") from None
     if not _each_once(body, _members(document)):
         _refuse_twice(body)
-    if body.count(b"[") + body.count(b"{") > DEPTH and not _is_shallow(body) and _depth_exceeds(document):
+    if body.count(b"[") + body.count(b"{") > DEPTH and _depth_exceeds(document):
         raise NotStrict(f"the body is not JSON that is read here: it is nested deeper than {DEPTH}")
     return document
 
@@ -85,24 +84,20 @@ def _nothing(_: str) -> None:
     return None
 
 
-def _is_shallow(body: bytes | bytearray) -> bool:
-    """Whether it is sure that nothing is nested past `DEPTH`: half as many rounds, each of which takes at most two levels of brackets away.
-
-    Brackets in texts spoil the proof, never the verdict.
-    """
-    brackets = bytes(body).translate(None, _NOT_BRACKETS)
-    for _ in range(DEPTH // 2):
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if not brackets:
-            return True
-    return False
-
-
 def _depth_exceeds(document: Any) -> bool:
+    """Level by level: the document itself is the first. Brackets of the text prove nothing, for texts may hold them in pairs."""
     level = [document]
-    for _ in range(DEPTH + 1):
-        inner = [value for value in level if type(value) in (list, dict)]
-        if not inner:
+    for _ in range(DEPTH):
+        kinds = set(map(type, level))
+        if dict in kinds:
+            level = [inner for value in level for inner in (value.values() if type(value) is dict else _elements(value))]
+        elif list in kinds:
+            lists = level if len(kinds) == 1 else [value for value in level if type(value) is list]
+            level = list(chain.from_iterable(lists))
+        else:
             return False
-        level = [one for value in inner for one in (value.values() if type(value) is dict else value)]
-    return True
+    return not {dict, list}.isdisjoint(map(type, level))
+
+
+def _elements(value: Any) -> list[Any]:
+    return value if type(value) is list else []

@@ -110,3 +110,11 @@ def test_what_is_no_json_is_said_so(text: bytes) -> None:
     """One sentence for a person."""
     with pytest.raises(NotStrict, match=re.escape("JSON")):
         parsed(text)
+
+
+def test_brackets_in_texts_prove_nothing() -> None:
+    """Texts that hold brackets in pairs hide no depth."""
+    deep = b'["]",' * (DEPTH + 1) + b"1" + b',"["]' * (DEPTH + 1)
+    with pytest.raises(NotStrict, match="deeper"):
+        parsed(deep)
+    assert parsed(b'["]",' * DEPTH + b"1" + b',"["]' * DEPTH)
