@@ -153,7 +153,7 @@ def test_what_is_acknowledged_around_a_struck_scribe_is_kept(tmp_path: Path, poi
     acknowledged = unknown = strikes = 0
     took = []
     with ModelServer(says('{"predictions":[1]}')) as server:
-        for action in STRUCK if LONG else ("SIGKILL", "SIGSTOP"):
+        for action in STRUCK:
             for number in range(TIMES):
                 home = tmp_path / f"{action}-{number}"
                 home.mkdir()
@@ -214,13 +214,30 @@ loops.turn(loops.spec(k=1, n=1, cooldown="1h", budget_cpu_s=1000), here)
 here = loops.here
 
 
+LOOK = ("before-window", "after-window", "after-retrain-asked")
+
+
 @pytest.mark.slow
 @pytest.mark.fault(15)
-@pytest.mark.parametrize("point", ["before-window", "after-window", "after-retrain-asked"])
+def test_a_monitor_that_is_killed_again_and_again_leaves_one_window_and_one_request(here: Here, track):
+    """kill -9 before and after the window's record and after the request's, one after the other: one of each in the end."""
+    command = [sys.executable, "-c", TURN, str(here.places.root), "1"]
+    for point, windows in zip(LOOK, (0, 1, 1), strict=True):
+        strike(command, here.places.home, point, "SIGKILL")
+        assert len(here.ledger.history("hand", "window")) == windows
+    subprocess.run(command, check=True, cwd=ROOT)
+    assert (len(here.ledger.history("hand", "window")), len(loops.asked(here))) == (1, 1)
+    assert here.ledger.verify() is None
+    track(what="one after the other, SIGKILL", injections=len(LOOK), lost=0)
+
+
+@pytest.mark.long
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("point", LOOK)
 def test_a_monitor_that_is_struck_leaves_one_window_and_one_request(here: Here, point: str, track):
     """Whenever it is cut off, the next look closes the window once and asks for one retrain."""
     root, day, took = here.places.root, 0, []
-    for action in STRUCK:
+    for action in SIGNALS:
         for _ in range(TIMES):
             day += 1
             command = [sys.executable, "-c", TURN, str(root), str(day)]
@@ -232,7 +249,7 @@ def test_a_monitor_that_is_struck_leaves_one_window_and_one_request(here: Here, 
             loops.end(here, loops.asked(here)[-1])
     assert here.ledger.verify() is None
     assert here.ledger.history("hand", "declined") == []
-    track(what=f"{point}, {'/'.join(STRUCK)}", injections=len(took), lost=0, recovery_s=round(max(took), 2))
+    track(what=f"{point}, {'/'.join(SIGNALS)}", injections=len(took), lost=0, recovery_s=round(max(took), 2))
 
 
 # -- a backup

