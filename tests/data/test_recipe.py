@@ -85,15 +85,18 @@ ENTRY = {
     "model": ["training.fit", "training.family", "training.search", "training.tabular"],
     "evaluation": ["training.evaluate"],
 }
-# Modules that decide no byte of an output: how errors read, where files lie, how a write survives a crash.
+# Modules that decide no byte of an output: how errors read, where files lie, how a write survives a crash, how pages look.
 NO_MATTER = {
     "data",
     "training",
     "data.errors",
+    "data.failpoints",
     "data.files",
     "data.places",
+    "data.quality_pages",
     "data.section",
     "data.schema",
+    "data.spreadsheets",
     "data.versions",
     "data.recipe",
 }
