@@ -1,7 +1,7 @@
 """What is done with a home before anything is started on it: looked at, and brought to this version.
 
 A damaged database, or a chain that lost records, starts nothing. An older state is backed up first, then each step is taken once more if
-it was cut off; a newer one is left alone.
+it was cut off; a newer one is left alone. What a restore that was cut off did not forget again is forgotten; one that left no home is told.
 """
 
 from __future__ import annotations
@@ -51,11 +51,28 @@ def prepare(places: Places) -> None:
     """Begin a new home, migrate an older one, and look whether it may be used. UserError where it may not; then nothing was started."""
     state.refuse_newer(places.home)
     if state.version(places.home) is None:
+        from orchestration.backup import placing
+
+        placing.refuse_unfinished(places.home)
         state.begin(places.home)
         return
     databases.refuse_damaged(places.home)
     noted.refuse_lost(places.home)
+    forget_again(places)
     migrate(places)
+
+
+def forget_again(places: Places) -> None:
+    """Apply the receipts of erasures that were not applied to this home: a restore was cut off before it did."""
+    if not any((places.home / "receipts").glob("*.json")):
+        return
+    from orchestration import whole_state
+    from orchestration.backup import erasures
+
+    if not erasures.due(places):
+        return
+    with whole_state.held(places, "forget"):
+        log.info("%s erasures were applied again", erasures.again(places))
 
 
 def migrate(places: Places, steps: tuple[Step, ...] = STEPS) -> list[int]:

@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.files import tree_digest
 from data.places import Places
 from orchestration import databases
-from orchestration.backup import manifest, receipts
+from orchestration.backup import chains, manifest, receipts
 from orchestration.findings import Finding
 from serving import manifests, noted, snapshot
 from serving.ledger import Decision, Ledger
@@ -46,9 +46,14 @@ def of_backup(folder: Path) -> list[Finding]:
         Finding("backup", "good", f"{chosen}: {len(found.files):,} files, {found.size / 1e6:,.1f} MB, all as they were")
     ]
     home = chosen / manifest.HOME
-    for name in snapshot.DATABASES:
-        said = databases.damage(home / name, read_only=True)
-        findings.append(Finding(name, "bad" if said else "good", said or "holds"))
+    said = {name: databases.damage(home / name, read_only=True) for name in snapshot.DATABASES}
+    findings += [Finding(name, "bad" if bad else "good", bad or "holds") for name, bad in said.items()]
+    if any(said.values()):
+        return [*findings, Finding("chains", "bad", "not looked at: a database is damaged")]
+    broken = chains.broken_in(home)
+    for name in ("ledger", "records"):
+        bad = broken.get(name)
+        findings.append(Finding(f"{name}'s chain", "bad" if bad else "good", bad or "holds, to the end that was noted"))
     return findings
 
 

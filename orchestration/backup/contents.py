@@ -43,14 +43,14 @@ _PASSING = re.compile(
 )  # sidecars, and half-written files
 
 
-def follows(home: Path) -> list[str]:
-    """The files of turn 1, as paths from the home."""
-    return [path for path in sorted(_files(home, home)) if _is_of_the_first(path)]
+def follows(home: Path, gone: list[str] | None = None) -> list[str]:
+    """The files of turn 1, as paths from the home; `gone` is told what went away while it was listed."""
+    return [path for path in sorted(_files(home, home, [] if gone is None else gone)) if _is_of_the_first(path)]
 
 
-def rest(home: Path) -> list[str]:
+def rest(home: Path, gone: list[str] | None = None) -> list[str]:
     """The files of turns 3 and 4 as they are now: to be asked for after the ledger was cut, so that what it names is among them."""
-    found = [path for path in sorted(_files(home, home)) if not _is_of_the_first(path)]
+    found = [path for path in sorted(_files(home, home, [] if gone is None else gone)) if not _is_of_the_first(path)]
     # Reversed: history/runs/... (the events) comes before history/runs.db, or a run's end could be lost and the run be done again.
     return [*filter(is_database, reversed(found)), *(path for path in found if not is_database(path))]
 
@@ -64,12 +64,23 @@ def is_database(path: str) -> bool:
     return path.endswith(".db")
 
 
-def _files(folder: Path, home: Path) -> Iterator[str]:
-    for entry in folder.iterdir():
+def _files(folder: Path, home: Path, gone: list[str]) -> Iterator[str]:
+    try:
+        entries = list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        if folder == home:
+            raise
+        gone.append(folder.relative_to(home).as_posix())
+        return
+    for entry in entries:
         path = entry.relative_to(home).as_posix()
         if path in FILES or _PASSING.fullmatch(entry.name) or any(fnmatch(path, pattern) for pattern in LEFT_OUT):
             continue
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _files(entry, home)
-        elif entry.is_file() and not entry.is_symlink():
+        if entry.is_symlink():
+            continue
+        if entry.is_dir():
+            yield from _files(entry, home, gone)
+        elif entry.is_file():
             yield path
+        elif not entry.exists():
+            gone.append(path)

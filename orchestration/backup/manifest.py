@@ -20,6 +20,7 @@ from serving.snapshot import Ends
 FORMAT = 1
 MANIFEST, FINISHED = "manifest.json", "manifest.sha256"
 HOME, PROJECT = "home", "project"  # the two parts: of AIPRIME_HOME, and of the project's folder
+_MODE = 0o777  # of a file's mode: no manifest gives anybody's file another one's rights
 _SHOWN = 5
 
 
@@ -76,15 +77,19 @@ def read(folder: Path) -> Manifest:
         raise _refused("this is no finished backup: it was cut off, or never one", folder) from None
     if hashlib.sha256(raw).hexdigest() != said:
         raise _refused(f"{MANIFEST} is not what the backup ended with", folder)
-    written: dict[str, Any] = json.loads(raw)
-    if (form := written.pop("format")) > FORMAT:
-        raise _refused(f"the backup is of format {form}; this AI Prime knows up to {FORMAT}", folder)
-    files = tuple(Kept(**one) for one in written.pop("files"))
-    for one in files:
-        parts = PurePosixPath(one.path).parts
-        if parts[0] not in {HOME, PROJECT} or ".." in parts or len(parts) < 2:
-            raise _refused(f"it names {one.path!r}, which is no file of a backup", folder)
-    return Manifest(**written | {"files": files, "ends": Ends.read(written["ends"]), "gone": tuple(written["gone"])})
+    try:
+        written: dict[str, Any] = json.loads(raw)
+        if (form := written.pop("format")) > FORMAT:
+            raise _refused(f"the backup is of format {form}; this AI Prime knows up to {FORMAT}", folder)
+        files = tuple(Kept(**one | {"mode": one["mode"] & _MODE}) for one in written.pop("files"))
+        found = Manifest(**written | {"files": files, "ends": Ends.read(written["ends"]), "gone": tuple(written["gone"])})
+        parted = {one.path: PurePosixPath(one.path).parts for one in files}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _refused(f"{MANIFEST} is not of the shape that it was written in: {error}", folder) from error
+    for path, parts in parted.items():
+        if len(parts) < 2 or parts[0] not in {HOME, PROJECT} or ".." in parts:
+            raise _refused(f"it names {path!r}, which is no file of a backup", folder)
+    return found
 
 
 def newest(source: Path) -> Path:

@@ -1,32 +1,31 @@
 """`aiprime restore`: a backup becomes the AIPRIME_HOME again, whole or not at all.
 
-Everything is checked, copied beside the home, checked again and made durable before one rename puts it into its place. Nothing of what was
-there before is deleted: it lies beside, under another name.
+Everything is checked, copied beside the home, checked again and made durable before one rename puts it into its place, and what was forgotten
+since is listed in it by then. Nothing of what was there before is deleted: it lies beside, under another name.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from assets import lease
 from data import infer, state, versions
 from data.errors import UserError
 from data.files import sha256, write_atomically
 from data.places import Places
-from orchestration import sealing
-from orchestration.backup import manifest, receipts
+from orchestration import sealing, whole_state
+from orchestration.backup import chains, erasures, manifest, placing, receipts
 from orchestration.backup.copying import synced
 from orchestration.backup.manifest import HOME, PROJECT, Manifest
 from orchestration.backup.relocating import relocate
 from serving import snapshot
 from serving.ledger import Ledger
-from serving.records import Records
 from serving.supervision import Supervisor
 
 _LOCK = "dvc.lock"
@@ -54,34 +53,37 @@ def restore(
 ) -> Restored:
     """Put a backup (or the newest of a folder of backups) into the place of AIPRIME_HOME.
 
-    UserError, and nothing changed, where the backup is damaged or of a newer version, processes run, or there is a state already and
-    `replace` is not given. `receipts_from` holds receipts of erasures that came after the backup; those beside it are found.
+    UserError, and nothing changed, where the backup is damaged or of a newer version, processes or runs of this home go on, a receipt does
+    not hold, or there is a state already and `replace` is not given. `receipts_from` holds receipts of erasures that came after the
+    backup; those beside it, and those of the home that is replaced, are found. Where the home is in its place and something failed
+    afterwards, the error says so.
     """
     began, at = time.perf_counter(), datetime.now(UTC)
     folder = manifest.newest(source.expanduser().resolve())
     told(f"looking through {folder}")
     found = manifest.verify(folder)
     _checked(places, found, replace)
-    beside = [receipts_from, folder.parent / receipts.FOLDER, places.home / receipts.FOLDER]
-    later = _later_receipts(found, beside)
-    told(f"{len(found.files):,} files hold; copying {found.size / 1e6:,.1f} MB")
-    places.home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=places.home.parent, prefix=f".{places.home.name}.restoring-") as temporary:
-        made = Path(temporary) / "home"
-        _copy(folder, found, made)
-        relocate(made)
-        _hold(made)
-        if url := snapshot.elsewhere():
-            snapshot.pour_in(made, url)
-            for name in snapshot.DATABASES:
-                (made / name).unlink()
-        aside = _in_place(places, made, at)
-    notes = _project(places, folder, at)
-    if not folder.parent.name.startswith("."):
-        receipts.note_destination(places.home, folder.parent)
-    _told(places, found)
-    notes += sealing.seal(places)
-    forgotten = _forget_again(places, later)
+    with ExitStack() as whole:
+        with _still(places), placing.beside(places.home) as temporary:
+            later = _later_receipts(places, found, folder, receipts_from)
+            told(f"{len(found.files):,} files hold; copying {found.size / 1e6:,.1f} MB")
+            made = temporary / "home"
+            _copy(folder, found, made)
+            relocate(made)
+            _hold(made)
+            erasures.keep(made, later)
+            _checked(places, found, replace)  # copying takes its time
+            if url := snapshot.elsewhere():
+                snapshot.pour_in(made, url)
+                for name in snapshot.DATABASES:
+                    (made / name).unlink()
+            whole.enter_context(whole_state.held(Places(root=places.root, home=made), "restore"))  # and so it is in its place
+            aside = placing.in_place(made, places.home, at)
+        try:
+            notes, forgotten = _finish(places, folder, found, at)
+        except UserError as error:
+            step = f"{error.next_step}; aiprime up forgets again what is still due before it starts anything".removeprefix("; ")
+            raise UserError(f"the backup is in its place, and then: {error.what}", where=error.where, next_step=step) from error
     return Restored(
         backup=folder,
         manifest=found,
@@ -90,6 +92,31 @@ def restore(
         forgotten=forgotten,
         seconds=time.perf_counter() - began,
     )
+
+
+def _finish(places: Places, folder: Path, found: Manifest, at: datetime) -> tuple[list[str], int]:
+    """What needs the home in its place: what a person should know, and how many receipts were applied again."""
+    notes = _project(places, folder, at)
+    if not folder.parent.name.startswith("."):
+        receipts.note_destination(places.home, folder.parent)
+    _told(places, found)
+    notes += sealing.seal(places)
+    return notes, erasures.again(places)
+
+
+@contextmanager
+def _still(places: Places) -> Iterator[None]:
+    """Nobody runs a workload of the home that is replaced, or copies or deletes its files. UserError names who does."""
+    if not places.home.is_dir() or not any(places.home.iterdir()):
+        yield
+        return
+    with ExitStack() as held:
+        held.enter_context(whole_state.held(places, "restore"))
+        names = {file.parent.name for file in places.workloads.glob("*/defs.yaml")}
+        names |= {file.stem for file in (places.home / "locks").glob("*.lock")}
+        for name in sorted(names):
+            held.enter_context(lease.within(places.home, name, "restore"))
+        yield
 
 
 def _checked(places: Places, found: Manifest, replace: bool) -> None:
@@ -132,29 +159,9 @@ def _copy(folder: Path, found: Manifest, made: Path) -> None:
 
 def _hold(made: Path) -> None:
     """UserError where a chain of the copy is broken: a home is not begun with that."""
-    for name, chain in {
-        "ledger": Ledger(made / snapshot.LEDGER, noted=made / "ledger.head"),
-        "records": Records(made / snapshot.RECORDS, noted=made / "records.head"),
-    }.items():
-        if broken := chain.verify():
-            what = f"the chain of the {name} in the backup is broken at {broken.sequence}: {broken.what}"
-            raise UserError(what, next_step="restore an older backup; nothing was changed")
-
-
-def _in_place(places: Places, made: Path, at: datetime) -> Path | None:
-    """One rename each: the old home goes beside, the new one comes."""
-    for place, _, _ in os.walk(made, topdown=False):
-        synced(Path(place))
-    aside = None
-    if places.home.is_dir():
-        if any(places.home.iterdir()):
-            aside = places.home.with_name(f"{places.home.name}.before-{at:%Y%m%dT%H%M%SZ}")
-            places.home.rename(aside)
-        else:
-            places.home.rmdir()
-    made.rename(places.home)
-    synced(places.home.parent)
-    return aside
+    for name, said in chains.broken(made).items():
+        what = f"the chain of the {name} in the backup is {said}"
+        raise UserError(what, next_step="restore an older backup; nothing was changed")
 
 
 def _project(places: Places, folder: Path, at: datetime) -> list[str]:
@@ -200,22 +207,17 @@ def _workload(places: Places, kept: Path) -> list[str]:
     return []
 
 
-def _later_receipts(found: Manifest, folders: list[Path | None]) -> dict[str, bytes]:
-    """Receipts of erasures that came after the backup, by name."""
+def _later_receipts(places: Places, found: Manifest, folder: Path, named: Path | None) -> dict[str, Path]:
+    """Receipts of erasures that came after the backup, by name: where they lie."""
+    if named is not None and not named.is_dir():
+        step = "name the folder that receipts were carried to; nothing was changed"
+        raise UserError("there is no such folder of receipts", where=str(named), next_step=step)
+    before = (
+        [places.home] if places.home.is_dir() else placing.asides(places.home)[-1:]
+    )  # a restore that was cut off put it there
+    folders = [folder.parent / receipts.FOLDER, *(home / receipts.FOLDER for home in before), *filter(None, [named])]
     of_then = {Path(one.path).name for one in found.of(HOME) if one.path.startswith(f"{HOME}/{receipts.FOLDER}/")}
-    later = {}
-    for folder in filter(None, folders):
-        later |= {name: text for name, text in receipts.found(folder).items() if name not in of_then}
+    later = {file.name: file for place in folders for file in sorted(place.glob("*.json")) if file.name not in of_then}
+    if later:
+        erasures.refuse_another(places)
     return later
-
-
-def _forget_again(places: Places, later: dict[str, bytes]) -> int:
-    """Apply the erasures that came after the backup; how many receipts there were."""
-    if came := receipts.add(later, places.home / receipts.FOLDER):
-        from assets import forgetting
-        from assets.platform import Platform
-
-        if (platform := Platform()).places != places:
-            raise RuntimeError(f"{places.home} is not the home of the project in which this is called")
-        forgetting.reapply(platform, came)
-    return len(came)

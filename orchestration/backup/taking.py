@@ -78,7 +78,7 @@ def _take(places: Places, folder: Path, copies: Copies, at: datetime, schema: in
     home, project = folder / HOME, folder / PROJECT
     project.mkdir()
     forgotten.secret(places.home)  # in every backup, or a later erasure could not be applied to what it restores
-    for path in contents.follows(places.home):
+    for path in contents.follows(places.home, copies.gone):
         copies.plain(places.home / path, f"{HOME}/{path}")
     for path in [*_PROJECT, *_workloads(places)]:
         if (places.root / path).is_file():
@@ -87,7 +87,7 @@ def _take(places: Places, folder: Path, copies: Copies, at: datetime, schema: in
     for name in snapshot.FILES:
         copies.made(f"{HOME}/{name}", places.home / name)
     told(f"cut at decision {ends.decisions[0]:,}, prediction {ends.predictions[0]:,}, label {ends.labels[0]:,}")
-    files = contents.rest(places.home)
+    files = contents.rest(places.home, copies.gone)
     last = time.monotonic()
     for number, path in enumerate(files):
         copy = copies.database if contents.is_database(path) else copies.plain
@@ -106,7 +106,7 @@ def _take(places: Places, folder: Path, copies: Copies, at: datetime, schema: in
         ends=ends,
         code={name: value for name, value in tags(places, "").items() if name != "data_version"},
         files=tuple(sorted(copies.files, key=lambda one: one.path)),
-        gone=tuple(copies.gone),
+        gone=tuple(sorted(set(copies.gone))),  # listed twice, it may be missed twice
     )
     for place, _, _ in os.walk(folder, topdown=False):
         synced(Path(place))
@@ -155,9 +155,13 @@ def _room(places: Places, folder: Path, kept: dict[str, manifest.Kept]) -> None:
     """UserError before anything is copied where it cannot fit; what is in the backup before takes no room."""
     needed = 0
     for path in [*contents.follows(places.home), *contents.rest(places.home), *snapshot.FILES]:
-        file, known = places.home / path, kept.get(f"{HOME}/{path}")
-        if file.is_file() and (known is None or known.mtime_ns != file.stat().st_mtime_ns):
-            needed += file.stat().st_size
+        known = kept.get(f"{HOME}/{path}")
+        try:
+            now = (places.home / path).stat()
+        except FileNotFoundError:  # deleted meanwhile, or never made
+            continue
+        if known is None or known.mtime_ns != now.st_mtime_ns:
+            needed += now.st_size
     free = shutil.disk_usage(folder).free
     if free < needed + _SPARE:
         raise UserError(

@@ -188,3 +188,26 @@ def test_damage_is_not_carried_into_a_backup(places: Places, kept: Path) -> None
     with pytest.raises(UserError, match="some are gone"):
         backup(places, kept)
     assert manifest.finished(kept) == []
+
+
+@pytest.mark.parametrize(("method", "gone"), [("iterdir", "checkpoints/co2"), ("is_dir", "checkpoints/co2/state.json")])
+def test_what_goes_away_meanwhile_is_passed_over(
+    places: Places, kept: Path, other: Places, monkeypatch: pytest.MonkeyPatch, method: str, gone: str
+) -> None:
+    """A folder or a file that is deleted while it is listed ends no backup: it is noted, and the rest is in it."""
+    folder = places.home / "checkpoints" / "co2"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text("{}")
+    asked, doomed = getattr(Path, method), places.home / gone
+
+    def goes(self: Path) -> Any:
+        if self == doomed:
+            shutil.rmtree(self) if method == "iterdir" else self.unlink(missing_ok=True)
+        return asked(self)
+
+    monkeypatch.setattr(taking, "_room", lambda *_: None)  # it lists them too, and they are to go later
+    monkeypatch.setattr(taking.contents, "follows", lambda home, gone: [])
+    monkeypatch.setattr(Path, method, goes)
+    taken = backup(places, kept)
+    assert taken.manifest.gone == (gone,)
+    assert "home/models/co2/1/model.onnx" in {one.path for one in taken.manifest.files}
