@@ -40,7 +40,10 @@ _ROWS_KEPT = 200  # of each suspicion
 
 
 class LeaksExpected(Section):
-    """What a table may not tell of its truth. A column that may is named with the reason: it is known by then, and why."""
+    """What a table may not tell of its truth. A column that may is named with the reason: it is known by then, and why.
+
+    `severity` is for what is certain: what an honest column could show too is a warning, unless `kinds` says otherwise.
+    """
 
     severity: Level = "critical"
     kinds: dict[Literal["copy", "sum", "missing", "ahead", "later", "repeated", "group"], Level] = Field(default_factory=dict)
@@ -94,13 +97,15 @@ def _of_leaks(
     suspects = leaks.find(df, task, data, features, sides, power=leak.power, groups=leak.groups)
     made = []
     for kind, text in LEAKS.items():
-        level = leak.kinds.get(kind, leak.severity)  # pyright: ignore[reportCallIssue, reportArgumentType]  (the keys are the kinds)
+        named = leak.kinds.get(kind)  # pyright: ignore[reportCallIssue, reportArgumentType]  (the keys are the kinds)
+        level = named or leak.severity
         if level == "off" or (kind == "group" and not leak.groups):
             continue
         of_kind = [one for one in suspects if one.kind == kind]
         told = [one for one in of_kind if not one.columns or not {*one.columns} <= {*leak.allow}]
         for one in told:
-            made.append(_row("leaks", kind, ", ".join(one.columns) or None, text, one.said, one.rows, len(df), level))
+            so = level if named or one.certain else "warning"
+            made.append(_row("leaks", kind, ", ".join(one.columns) or None, text, one.said, one.rows, len(df), so))
         if not told:
             allowed = [f"{name}: {leak.allow[name]}" for one in of_kind for name in one.columns]
             said = f"allowed: {'; '.join(allowed)}" if allowed else None

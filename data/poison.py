@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from data.cells import pixels
 from data.schema import Task
 from data.section import DataSection
 
@@ -24,6 +25,7 @@ SAMPLE = 6_000  # rows that are looked at
 _FOLDS = 4
 _LEAST = 100  # rows, and of a class 2 per fold, below which labels are not looked at
 _SURE = 0.9  # of what a class's own labels usually get: another class that gets that much contradicts
+_SKILL = 0.1  # of the area under the curve, beyond a half: less, and nothing predicts the labels
 _FENCES = 6.0, 1.5  # interquartile ranges beyond the quartiles, of the values and of their sizes' logarithms
 _NEAR = 3  # rows before and after that a series' value is compared with
 _RARE = (0.004, 0.15)  # the share of rows that a trigger is looked for in
@@ -76,7 +78,7 @@ def _inputs(df: pd.DataFrame, names: list[str], kinds: dict[str, str]) -> tuple[
     parts = []
     for name in names:
         if kinds[name] == "image":
-            parts.append(np.stack(df[name].to_numpy().tolist()).astype("float64"))
+            parts.append(pixels(df[name].to_numpy()))
         elif kinds[name] == "category":
             parts.append(_codes(df[name]).astype("float64")[:, None])
         elif kinds[name] == "time":
@@ -94,6 +96,9 @@ def _labels(x: np.ndarray, labels: np.ndarray, rows: np.ndarray, target: str, *,
     if len(counts) < 2 or counts.min() < 2 * _FOLDS:
         return []
     probabilities = _out_of_fold(x, labels, linear=linear)
+    if not _predicts(probabilities, labels):
+        said = "nothing predicts the labels, so wrong ones cannot be seen"
+        return [Suspect(kind="label", column=target, rows=rows[:0], share=0.0, of=len(rows), said=said)]
     usual = np.array([probabilities[labels == one, one].mean() for one in range(len(counts))])
     surely = np.where(probabilities >= _SURE * usual, probabilities, -1.0)
     other = surely.argmax(axis=1)
@@ -121,6 +126,21 @@ def _out_of_fold(x: np.ndarray, labels: np.ndarray, *, linear: bool) -> np.ndarr
         )
         found[rest] = model.fit(x[train], labels[train]).predict_proba(x[rest])
     return found
+
+
+def _predicts(probabilities: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether rows of a class get more of it than other rows do: the area under the curve (Mann-Whitney), each class by its rows."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    counts = np.bincount(labels)
+    rest = len(labels) - counts
+    ranks = rankdata(probabilities, axis=0)
+    sums = np.array([ranks[labels == one, one].sum() for one in range(len(counts))])
+    areas = (sums - counts * (counts + 1) / 2) / (counts * rest)
+    by_chance = np.sqrt((len(labels) + 1) / (12.0 * counts * rest))
+    shares = counts / len(labels)
+    return float(shares @ areas) > 0.5 + max(_SKILL, 3 * float(shares @ by_chance))
 
 
 def _outliers(df: pd.DataFrame, kinds: dict[str, str], data: DataSection) -> list[Suspect]:

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from assets.spec import Spec, load
-from data import leaks, prepare, sources
+from data import leaks, poison, prepare, sources, split
+from data.cells import PIXELS, pixels
 from data.examples import sides_of
 from data.places import Places
 from data.section import DataSection, FeaturesSection
@@ -44,12 +45,18 @@ def found(df: pd.DataFrame, task: Any, data: DataSection, features: FeaturesSect
     return {(one.kind, "+".join(one.columns)) for one in leaks.find(df, task, data, features, sides, **asked)}
 
 
-def planted(spec: Spec, df: pd.DataFrame, values: Any, kind: str = "number") -> set[tuple[str, str]]:
+def certain(df: pd.DataFrame, task: Any, data: DataSection, features: FeaturesSection) -> set[tuple[str, str]]:
+    """(kind, columns) of what no honest column could show: critical by default, where the others are warnings."""
+    sides = sides_of(df, data, features, None)
+    return {(one.kind, "+".join(one.columns)) for one in leaks.find(df, task, data, features, sides) if one.certain}
+
+
+def planted(spec: Spec, df: pd.DataFrame, values: Any, kind: str = "number", look: Any = found) -> set[tuple[str, str]]:
     """What is found where `values` are shown to the model as the column `leak`."""
     data = spec.data.model_copy(update={"columns": {**spec.data.columns, "leak": kind}})
     series = bool(spec.features.horizons)
     features = spec.features.model_copy(update={"known": (*spec.features.known, "leak")}) if series else spec.features
-    return found(df.assign(leak=values), spec.task, data, features)
+    return look(df.assign(leak=values), spec.task, data, features)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -62,7 +69,7 @@ def test_the_shipped_tables_have_none(tables: Any, name: str):
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("how", ["equal", "affine", "monotone", "curved", "nearly", "coded"])
 def test_a_copy_of_the_target_is_found(tables: Any, name: str, how: str):
-    """The target itself, scaled, bent, with a percent of noise, or coded as classes, in every shipped table."""
+    """The target itself, scaled, bent, with a percent of noise, or coded as classes, in every shipped table; all but the noisy is certain."""
     spec, df = tables(name)
     y = df[spec.data.target]
     number = pd.Series(pd.factorize(y, sort=True)[0] if spec.task == "classification" else y, dtype=float)
@@ -77,7 +84,11 @@ def test_a_copy_of_the_target_is_found(tables: Any, name: str, how: str):
     }
     if how == "curved" and spec.task != "classification":
         values[how] = values["monotone"] ** 2  # a curve that turns back tells a number only half
-    assert ("copy", "leak") in planted(spec, df, values[how], "category" if how == "coded" else "number")
+    kind = "category" if how == "coded" else "number"
+    assert ("copy", "leak") in planted(spec, df, values[how], kind)
+    assert (("copy", "leak") in planted(spec, df, values[how], kind, certain)) == (
+        how != "nearly"
+    )  # a warning: a law could be so strong
 
 
 @needs_data
@@ -88,6 +99,7 @@ def test_casual_and_registered_riders_are_all_riders(tables: Any):
     data = DataSection(source="x", target="cnt", columns={name: spec.data.columns[name] for name in keep})
     kinds = dict(found(df[list(keep)], "regression", data, FeaturesSection()))
     assert kinds["sum"] == "casual+registered"
+    assert ("sum", "casual+registered") in certain(df[list(keep)], "regression", data, FeaturesSection())
     ignoring = data.model_copy(update={"ignore": ("casual", "registered")})
     assert found(df[list(keep)], "regression", ignoring, FeaturesSection()) == set()
 
@@ -105,6 +117,7 @@ def test_the_past_is_no_leak_and_the_future_is(tables: Any, name: str):
         features = spec.features.model_copy(update={"history": (*spec.features.history, "leak")})
         ahead = df.assign(leak=number.astype(float).shift(-steps))
         assert found(ahead, spec.task, data, features) == {("ahead", "leak")}
+        assert certain(ahead, spec.task, data, features) == {("ahead", "leak")}
     assert planted(spec, df, number.astype(float).shift(1).rolling(5, min_periods=1).mean()) == set()
 
 
@@ -122,17 +135,25 @@ def test_where_a_value_is_missing_can_be_the_leak():
     df["filled"] = np.where(df["y"] == "yes", RNG.normal(size=len(df)), np.nan)
     data = DataSection(source="x", target="y", columns={**kinds, "filled": "number?"})
     assert found(df, "classification", data, FeaturesSection()) == {("missing", "filled")}
+    assert certain(df, "classification", data, FeaturesSection()) == {("missing", "filled")}
     df["filled"] = np.where(RNG.random(len(df)) < 0.5, RNG.normal(size=len(df)), np.nan)
     assert found(df, "classification", data, FeaturesSection()) == set()
 
 
 def test_a_time_that_is_later_than_its_row():
-    """A time among the inputs that lies after the row's own is found; one of before is not."""
+    """A time among the inputs that lies after the row's own is found; certain where others lie before, for then it is no plan."""
     df, kinds = rows(at=pd.date_range("2024-01-01", periods=2000, freq="h", tz="UTC"))
     data = DataSection(source="x", target="y", time="at", columns={**kinds, "at": "time", "closed": "time?"})
     for after, said in (("2h", {("later", "closed")}), ("-2h", set())):
         closed = (df["at"] + pd.Timedelta(after)).where(df.index % 3 > 0)
         assert found(df.assign(closed=closed), "classification", data, FeaturesSection()) == said
+        assert certain(df.assign(closed=closed), "classification", data, FeaturesSection()) == set()
+    mixed = df["at"] + pd.to_timedelta(np.where(RNG.random(len(df)) < 0.3, 5, -5), unit="h")
+    assert certain(df.assign(closed=mixed), "classification", data, FeaturesSection()) == {("later", "closed")}
+    days = df["at"].dt.normalize() + pd.to_timedelta(
+        RNG.integers(0, 4, len(df)), unit="D"
+    )  # a booking for the same day is a plan
+    assert certain(df.assign(closed=days), "classification", data, FeaturesSection()) == set()
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-4])
@@ -211,6 +232,28 @@ def test_honest_tables_raise_no_alarm(seed: int):
     at = pd.date_range("2024-01-01", periods=n, freq="D", tz="UTC")
     lagged = df.assign(y=walk, at=at, strong=pd.Series(walk).shift(1).bfill())
     assert found(lagged, "regression", timed, FeaturesSection()) == set()
+
+
+def test_large_images_are_looked_at_within_a_bound(monkeypatch: pytest.MonkeyPatch):
+    """Of images of 192 x 192 x 3 at most 4,096 pixels become numbers in either look, and twins are found."""
+    images = [RNG.random(192 * 192 * 3).astype("float32") for _ in range(90)]
+    df = pd.DataFrame(
+        {"image": pd.Series(images + images[:30], dtype=object), "y": pd.Series(["a", "b", "c"] * 40, dtype=object)}
+    )
+    data = DataSection(source="x", target="y", columns={"image": "image[192,192,3]", "y": "category"})
+    sides = np.where(np.arange(len(df)) < 90, split.TRAIN, split.HOLDOUT)
+    seen: list[int] = []
+
+    def guess(x: np.ndarray, labels: np.ndarray, *, linear: bool) -> np.ndarray:
+        seen.append(x.shape[1])
+        return np.full((len(labels), 3), 1 / 3)
+
+    monkeypatch.setattr(poison, "_out_of_fold", guess)
+    assert {one.kind for one in leaks.find(df, "classification", data, FeaturesSection(), sides)} == {"repeated"}
+    (labels,) = poison.find(df, "classification", data)
+    assert "nothing predicts" in labels.said
+    assert 2000 < seen[0] <= PIXELS
+    assert pixels(df["image"].to_numpy()).shape == (120, seen[0])
 
 
 @pytest.mark.slow
