@@ -31,19 +31,20 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    synced(path.parent)
     failpoint("after-rename", path.name)
 
 
 def move_whole(folder: Path, target: Path) -> None:
     """Rename a folder into its place, everything in it on the disk first: after a power cut it is there whole, or not at all."""
     for path in [*folder.rglob("*"), folder]:
-        _sync(path)
+        synced(path)
     folder.rename(target)
-    _sync(target.parent)
+    synced(target.parent)
 
 
-def _sync(path: Path) -> None:
+def synced(path: Path) -> None:
+    """Have a file, or a folder's names, on the disk."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

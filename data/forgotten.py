@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
-from data.files import write_json
+from data.files import synced, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +66,9 @@ def secret(home: Path) -> Secret:
             what = "the key that tombstones are read with is gone: what was forgotten cannot be kept out"
             raise UserError(what, where=str(file), next_step="restore it from a backup")
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle, beside = tempfile.mkstemp(
+            dir=file.parent, prefix=f".{file.name}."
+        )  # 0600; what a crash left is in nobody's way
         try:
             with os.fdopen(handle, "wb") as output:
                 output.write(secrets.token_bytes(_BYTES))
@@ -75,7 +77,8 @@ def secret(home: Path) -> Secret:
             with suppress(FileExistsError):  # another process was first
                 os.link(beside, file)
         finally:
-            beside.unlink()
+            Path(beside).unlink(missing_ok=True)
+        synced(file.parent)
     content = file.read_bytes()
     if len(content) != _BYTES:
         raise UserError(

@@ -15,7 +15,8 @@ def look(places: Places, entity: str, only: str | None) -> dict[str, Any]:
 
     platform = Platform()
     specs = forgetting.workloads_with_entities(places, only)
-    found = [forgetting.find(platform, spec, entity) for spec in specs]
+    alone = only is not None
+    found = [forgetting.find(platform, spec, entity, alone=alone) for spec in specs]
     return {"would": [asdict(one) for one in found if one or one.versions.serving]}
 
 
@@ -54,7 +55,9 @@ def text(told: dict[str, Any]) -> str:
                 f"    trained on it and still serving: {', '.join(one['retrain'])}; next: aiprime run {name}, then forget again"
             )
         if not one["searched_as_text"]:
-            lines.append("    the key is too short to be told from other text: it was looked for in columns and records only")
+            lines.append(
+                "    the key cannot be told from other text (short, a number, or our own word): columns and records only"
+            )
         lines += [f"    still at {rest['where']}: {rest['why']}" for rest in one["remains"]]
     lines += [f"  copy the receipt to {folder}: restores of older backups need it" for folder in told["not_copied_to"]]
     return "\n".join([*lines, "  backups of before hold it until they are deleted; a restore of one forgets it again"])

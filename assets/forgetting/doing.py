@@ -11,6 +11,7 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +22,9 @@ from assets import lease
 from assets.forgetting import looking, online, receipt, versions
 from assets.forgetting.looking import Found, find, trace, workloads_with_entities
 from assets.forgetting.receipt import Receipt
+from assets.forgetting.traces import Trace
 from assets.platform import Platform
-from assets.spec import Spec
+from assets.spec import Spec, names
 from assets.stages import up_to_date
 from data import forgotten, revisions
 from data.errors import UserError
@@ -32,7 +34,7 @@ from data.places import Places
 from serving.records import Records
 
 log = logging.getLogger("aiprime.forgetting")
-_DERIVED = ("gate", "quality", "checkpoints")  # of a workload: made again by its next run
+_DERIVED = ("quality", "checkpoints")  # of a workload: made again by its next run
 _REBUILT = ("source", "dataset", "quality", "features")
 
 
@@ -43,8 +45,9 @@ def forget(platform: Platform, entity: str, only: str | None = None) -> Receipt:
     """
     places = platform.places
     specs = workloads_with_entities(places, only)
+    alone = only is not None and names(places) != [only]
     digest = forgotten.secret(places.home).digest(entity)
-    looked = {spec.name: find(platform, spec, entity) for spec in specs}
+    looked = {spec.name: find(platform, spec, entity, alone=alone) for spec in specs}
     known = {one.workload: one for one in forgotten.tombstones(places.home) if one.digest == digest}
     open_ = {name: one for name, one in known.items() if not receipt.place(places.home, one.receipt).exists()}
     chosen = [spec for spec in specs if looked[spec.name] or looked[spec.name].versions.serving or spec.name in open_]
@@ -53,7 +56,7 @@ def forget(platform: Platform, entity: str, only: str | None = None) -> Receipt:
     if not any(looked[spec.name] for spec in chosen) and all(spec.name in known for spec in chosen) and not open_:
         return receipt.read(receipt.place(places.home, known[chosen[0].name].receipt), places.home)
     number = next(iter(open_.values())).receipt if open_ else f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:12]}"
-    return _do(platform, entity, chosen, digest, number)
+    return _do(platform, entity, chosen, digest, number, alone=alone)
 
 
 def reapply(platform: Platform, receipts: Iterable[Path]) -> list[str]:
@@ -79,7 +82,8 @@ def reapply(platform: Platform, receipts: Iterable[Path]) -> list[str]:
             forgotten.bury(places.home, Tombstone(digest=told.digest, workload=name, at=told.at, receipt=told.id))
             for entity in sorted(_entities(platform, spec)):
                 if key.digest(entity) == told.digest:
-                    _of_workload(platform, spec, entity, told.digest, told.id)
+                    alone = told.workloads[name].get("alone", False)
+                    _of_workload(platform, spec, entity, told.digest, told.id, alone=alone)
                     again.append(told.id)
         _journal(places, told.id).unlink(missing_ok=True)
     return again
@@ -91,20 +95,17 @@ def _nothing(places: Places, entity: str, known: list[Tombstone]) -> Receipt:
     raise UserError(f"nothing is known of {entity!r}", next_step="write the key as the data have it; letters' case counts")
 
 
-def _do(platform: Platform, entity: str, specs: list[Spec], digest: str, number: str) -> Receipt:
+def _do(platform: Platform, entity: str, specs: list[Spec], digest: str, number: str, *, alone: bool) -> Receipt:
     places = platform.places
     at = datetime.now(UTC).isoformat(timespec="seconds")
     done: dict[str, dict[str, Any]] = {}
-    for spec in specs:
-        lease.hold(places.home, spec.name, f"forget:{number}")
-    try:
+    with ExitStack() as leases:
+        for spec in specs:
+            leases.enter_context(lease.within(places.home, spec.name, f"forget:{number}"))
         for spec in specs:
             forgotten.renew(places.home, Tombstone(digest=digest, workload=spec.name, at=at, receipt=number))
         for spec in specs:
-            done[spec.name] = _of_workload(platform, spec, entity, digest, number)
-    finally:
-        for spec in specs:
-            lease.release(places.home, spec.name)
+            done[spec.name] = _of_workload(platform, spec, entity, digest, number, alone=alone)
     plain = json.loads(json.dumps(done))  # as it will be read again
     made = Receipt(id=number, at=at, digest=digest, key=forgotten.secret(places.home).id, workloads=plain)
     receipt.write(places.home, made)
@@ -112,10 +113,11 @@ def _do(platform: Platform, entity: str, specs: list[Spec], digest: str, number:
     return made
 
 
-def _of_workload(platform: Platform, spec: Spec, entity: str, digest: str, number: str) -> dict[str, Any]:
+def _of_workload(platform: Platform, spec: Spec, entity: str, digest: str, number: str, *, alone: bool) -> dict[str, Any]:
     """One workload's part; what the receipt says of it."""
     places = platform.places
-    found = _written_down(places, number, find(platform, spec, entity))
+    sought = trace(places, spec, entity, alone=alone)
+    found = _written_down(places, number, find(platform, spec, entity, alone=alone))
     facts = {
         "entity": digest,
         "receipt": number,
@@ -130,19 +132,18 @@ def _of_workload(platform: Platform, spec: Spec, entity: str, digest: str, numbe
     for copy in (places.home / "feast" / spec.name).glob("source.*"):
         copy.unlink()
     revisions.remove(places.root, spec.name, {*found.outputs})
-    _strays(places, spec, entity)
+    _strays(places, sought)
     versions.delete(platform, spec.name, found.versions.old, number)
     left = versions.drop_tracked(platform, spec.name, found.versions.old)
-    for part in _DERIVED:
-        shutil.rmtree(places.home / part / spec.name, ignore_errors=True)
-    shutil.rmtree(places.home / "monitor" / spec.name / "drift", ignore_errors=True)
-    _write_over(places, spec, entity)
+    _derived(platform, spec, found, sought)
+    _write_over(places, spec, sought)
     rebuilt = _rebuild(places, spec) if found.outputs else None
-    remains = looking.remaining(places, spec, trace(spec, entity))
+    remains = looking.remaining(places, spec, sought)
     return {
         "found": asdict(found) | {"versions": asdict(found.versions)},
         "erased": {"predictions": gone.predictions, "outcomes": gone.outcomes, "labels": gone.labels, "online_values": values},
-        "searched_as_text": trace(spec, entity).searchable,
+        "searched_as_text": sought.searchable,
+        "alone": alone,
         "retrain": list(found.versions.serving),
         "remains": remains + ([{"where": "mlflow", "why": left}] if left else []),
         "rebuilt": rebuilt,
@@ -182,11 +183,31 @@ def _written_down(places: Places, number: str, found: Found) -> Found:
     return whole
 
 
-def _strays(places: Places, spec: Spec, entity: str) -> None:
-    """Objects that hold the entity and that no run of any workload remembers."""
-    from assets.spec import names
+def _derived(platform: Platform, spec: Spec, found: Found, sought: Trace) -> None:
+    """What was made of its rows and is made again by the next run. Verdicts hold no rows: those of versions that went go with them."""
+    home = platform.places.home
+    for folder in (*(home / part / spec.name for part in _DERIVED), home / "monitor" / spec.name / "drift"):
+        if found.outputs or any(looking.holds(sought, file) for file in folder.rglob("*") if file.is_file()):
+            shutil.rmtree(folder, ignore_errors=True)
+    registered = platform.ledger.history(spec.name, "registered")
+    gone = {one.payload["model_digest"] for one in registered if one.version in found.versions.old}
+    for file in (home / "gate" / spec.name).glob("*.*"):
+        if looking.holds(sought, file) or _judged(file) in gone:
+            file.unlink(missing_ok=True)
 
-    sought = trace(spec, entity)
+
+def _judged(file: Path) -> str | None:
+    """The digest of the model that a verdict, or a candidate's signature, is about."""
+    if file.suffix != ".json":
+        return file.stem
+    try:
+        return json.loads(file.read_bytes())["model_digest"]
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _strays(places: Places, sought: Trace) -> None:
+    """Objects that hold the entity and that no run of any workload remembers."""
     everyone = [run for name in names(places) for run in revisions.runs(places.root, name)]
     remembered = {md5 for run in everyone for md5 in (*run.outs.values(), *run.deps.values())}
     for path in revisions.stray(places.root, remembered):
@@ -194,11 +215,8 @@ def _strays(places: Places, spec: Spec, entity: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write_over(places: Places, spec: Spec, entity: str) -> None:
-    sought = trace(spec, entity)
-    for path in looking.files(places, spec.name):
-        if looking.untouched(path, places) or not looking.holds(sought, path):
-            continue
+def _write_over(places: Places, spec: Spec, sought: Trace) -> None:
+    for path in looking.changeable(places, spec.name, sought):
         try:
             sought.from_file(path)
         except (OSError, ValueError, sqlite3.Error) as error:  # said in the receipt: it still holds it

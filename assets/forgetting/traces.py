@@ -1,8 +1,8 @@
 """An entity's key as it is written into files: found, and written over. Knows kinds of files, not what they are for.
 
 In text and databases the key's letters become `x`, byte for byte, so that lengths, offsets and JSON hold; in Parquet files rows of the entity go,
-and other cells that are the key become `x`. A key that is short or a mere number stands in too many texts that mean something else:
-it is looked for in columns only, and `Trace.searchable` says so.
+and other cells that are the key become `x`. In JSON only values do, never a name. A key that is short, a mere number or a reserved word stands in
+too many texts that mean something else: it is looked for in columns only, and `Trace.searchable` says so.
 """
 
 # pyarrow.compute makes its functions at run time, where a type checker cannot see them:
@@ -13,32 +13,40 @@ from __future__ import annotations
 import html
 import json
 import re
-import sqlite3
-from collections.abc import Collection, Iterator
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from assets.forgetting import databases
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _SHORTEST = 4
 _BLOCK = 16 << 20
-_WAIT_S = 30.0
+_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"(\s*:)?', re.DOTALL)
+_MESSAGE = re.compile(rb"\s|\\[nrt]|^[{\[<(]")  # more than one word, or a text with a form of its own
+_NAMED = re.compile(rb'\\*"\s*:')  # what stands before it is a name, in JSON within JSON too
+_STRUCTURE = re.compile(
+    rb"__.*|(?:.*_)?(?:id|status|type|mode|level|digest|hash|uri|path)|step_key"
+)  # names whose values are ids and the like
+_NAMES = (b"pandas", b"ARROW:schema")  # metadata of a Parquet file that name columns and hold no row
 
 
 class Trace:
     """One entity's key, in the spellings that files have for it, and the columns that name entities."""
 
-    def __init__(self, entity: str, columns: Collection[str]) -> None:
-        self.entity, self.columns = entity, {*columns, "entity"}
+    def __init__(self, entity: str, columns: Collection[str], *, reserved: Collection[str] = (), of: str | None = None) -> None:
+        """`reserved`: words that mean something else, letters' case folded. `of`: of shared databases only this workload's rows."""
+        self.entity, self.columns, self.of = entity, {*columns, "entity"}, of
+        self.is_word = entity.casefold() in reserved
 
     @property
     def searchable(self) -> bool:
         """Whether the key can be told from other text."""
-        return len(self.entity) >= _SHORTEST and not self.entity.replace(".", "").isdigit()
+        return len(self.entity) >= _SHORTEST and not self.entity.replace(".", "").isdigit() and not self.is_word
 
     @cached_property
     def spellings(self) -> tuple[str, ...]:
@@ -61,24 +69,75 @@ class Trace:
         """Whether text states the key."""
         return self.searchable and self._whole.search(content) is not None
 
-    def over(self, content: bytes, *, raw: bool = False) -> bytes:
-        """The bytes with the key written over; `raw` bytes have no words, so any place where it stands counts."""
-        return (self._any if raw else self._whole).sub(lambda match: b"x" * len(match[0]), content)
+    def stated(self, content: bytes | str) -> bool:
+        """Whether text states the key as a word, or bytes that have no words hold it; searchable or not."""
+        if isinstance(content, str):
+            return self._whole.search(content.encode(errors="surrogatepass")) is not None
+        return self._any.search(content) is not None
+
+    def in_pages(self, path: Path) -> bool:
+        """Whether the bytes of a file hold the key anywhere, free pages of a database included."""
+        return any(self._any.search(block) for _, block in _blocks(path))
+
+    def over(self, content: bytes) -> bytes:
+        """The bytes with the key written over."""
+        return self._whole.sub(lambda match: b"x" * len(match[0]), content)
+
+    def over_value(self, value: bytes) -> bytes:
+        """A value: written over where it is the key, or is a message that states it."""
+        if value in self._exact:
+            return b"x" * len(value)
+        if not _MESSAGE.search(value):
+            return value
+        return self._whole.sub(lambda match: match[0] if _NAMED.match(value, match.end()) else b"x" * len(match[0]), value)
+
+    def over_json(self, content: bytes) -> bytes:
+        """JSON, or lines of it: values only, and none of names that say what a thing is."""
+        if not self._any.search(content):
+            return content
+        name = b""
+
+        def one(match: re.Match[bytes]) -> bytes:
+            nonlocal name
+            if match[2] is not None:
+                name = match[1]
+            elif not _STRUCTURE.fullmatch(name):
+                return b'"%b"' % self.over_value(match[1])
+            return match[0]
+
+        return _STRING.sub(one, content)
+
+    @cached_property
+    def _exact(self) -> frozenset[bytes]:
+        return frozenset(one.encode(errors="surrogatepass") for one in self.spellings)
 
     def in_file(self, path: Path) -> bool:
         """Whether a file holds the key: a Parquet file in a cell of its columns, a database in a cell, any other in its bytes."""
-        kind = kind_of(path)
-        if kind == "parquet":
+        if kind_of(path) == "parquet":
             return _in_parquet(path, self)
-        if not self.searchable:
-            return False
+        return self.searchable and self.stands_in(path)
+
+    def stands_in(self, path: Path) -> bool:
+        """Whether a file that is no Parquet file states the key as a word, searchable or not."""
+        kind = kind_of(path)
         if kind == "database":
-            return any(True for _ in _cells(path, self))
+            return databases.holds(path, self)
         words = self._any if kind == "binary" else self._whole
         return any(words.search(block) for _, block in _blocks(path))
 
+    def reaches(self, path: Path) -> bool:
+        """Whether `from_file` would change anything: not where only names, ids or a binary file's bytes hold the key."""
+        kind = kind_of(path)
+        if kind == "parquet":
+            return _in_parquet(path, self)
+        if not self.searchable or kind == "binary":
+            return False
+        if kind == "database":
+            return databases.reaches(path, self)
+        return any(over(block) != block for _, block, over in self._parts(path))
+
     def from_file(self, path: Path) -> bool:
-        """Write the key over, wherever the file holds it; whether anything was changed. A binary file of an unknown kind is left alone.
+        """Write the key over, wherever a file may lose it; whether anything was changed. A binary file of an unknown kind is left alone.
 
         sqlite3.OperationalError where a database is locked.
         """
@@ -87,7 +146,15 @@ class Trace:
             return _from_parquet(path, self)
         if not self.searchable or kind == "binary":
             return False
-        return _from_database(path, self) if kind == "database" else _from_text(path, self)
+        return databases.write_over(path, self) if kind == "database" else _from_text(path, self)
+
+    def _parts(self, path: Path) -> Iterator[tuple[int, bytes, Callable[[bytes], bytes]]]:
+        """A text in pieces, where each begins, and how it is written over: JSON as a whole, for its form must be known."""
+        if path.suffix in (".json", ".jsonl"):
+            yield 0, path.read_bytes(), self.over_json
+            return
+        for at, block in _blocks(path):
+            yield at, block, self.over
 
 
 def kind_of(path: Path) -> str:
@@ -117,8 +184,8 @@ def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
 def _from_text(path: Path, trace: Trace) -> bool:
     """In place: whoever appends to the file meanwhile (a log) goes on behind."""
     changed = False
-    for at, block in _blocks(path):
-        over = trace.over(block)
+    for at, block, write_over in trace._parts(path):
+        over = write_over(block)
         if over == block:
             continue
         mode = path.stat().st_mode
@@ -138,52 +205,6 @@ def _differing(block: bytes, over: bytes) -> Iterator[tuple[int, int]]:
         if block[at : at + 4096] != over[at : at + 4096]:
             yield at, min(at + 4096, len(block))
         at += 4096
-
-
-def _cells(path: Path, trace: Trace) -> Iterator[tuple[str, str]]:
-    """(table, column) wherever a cell of a database holds the key."""
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_WAIT_S)) as db:
-        for table, column in _columns(db):
-            db.create_function("holds", 1, lambda cell: _holds(cell, trace))
-            if db.execute(f"SELECT 1 FROM {table} WHERE holds({column}) LIMIT 1").fetchone():
-                yield table, column
-
-
-def _columns(db: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    kinds = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    for (table,) in db.execute(kinds).fetchall():
-        quoted = '"' + table.replace('"', '""') + '"'
-        for row in db.execute(f"PRAGMA table_info({quoted})").fetchall():
-            if not re.search("INT|REAL|FLOA|DOUB|BOOL", str(row[2]).upper()):
-                yield quoted, '"' + row[1].replace('"', '""') + '"'
-
-
-def _holds(cell: Any, trace: Trace) -> bool:
-    if isinstance(cell, str):
-        return trace.in_bytes(cell.encode(errors="surrogatepass"))
-    return isinstance(cell, bytes) and trace._any.search(cell) is not None
-
-
-def _over(cell: Any, trace: Trace) -> Any:
-    if isinstance(cell, str):
-        return trace.over(cell.encode(errors="surrogatepass")).decode(errors="surrogatepass")
-    return trace.over(cell, raw=True)
-
-
-def _from_database(path: Path, trace: Trace) -> bool:
-    """Overwritten in the file too: SQLite would leave the old pages where they were."""
-    found = list(_cells(path, trace))
-    with closing(sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)) as db:
-        db.create_function("holds", 1, lambda cell: _holds(cell, trace), deterministic=True)
-        db.create_function("over", 1, lambda cell: _over(cell, trace), deterministic=True)
-        db.execute("PRAGMA secure_delete=ON")
-        for table, column in found:
-            db.execute(f"UPDATE {table} SET {column} = over({column}) WHERE holds({column})")
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        if any(trace._whole.search(block) for _, block in _blocks(path)):
-            db.execute("VACUUM")  # what was deleted before still lies in free pages
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return bool(found)
 
 
 def _texts(table: pa.Table) -> Iterator[tuple[str, Any]]:
@@ -218,7 +239,8 @@ def _in_parquet(path: Path, trace: Trace) -> bool:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(path)
-    if trace.in_bytes(b"\n".join((file.schema_arrow.metadata or {}).values())):
+    said = file.schema_arrow.metadata or {}
+    if any(trace.in_bytes(value) for key, value in said.items() if key not in _NAMES):
         return True
     for batch in file.iter_batches(1 << 18):
         for name, values in _texts(pa.Table.from_batches([batch])):
@@ -247,7 +269,9 @@ def _from_parquet(path: Path, trace: Trace) -> bool:
             field = table.schema.field(name)
             over = pc.if_else(found, "x" * len(trace.entity), values).cast(field.type)
             table = table.set_column(table.column_names.index(name), field, over)
-    metadata = {key: trace.over(value) if trace.searchable else value for key, value in (table.schema.metadata or {}).items()}
+    metadata = {**(table.schema.metadata or {})}
+    if trace.searchable:
+        metadata |= {key: trace.over(value) for key, value in metadata.items() if key not in _NAMES}
     beside = path.with_name(f".{path.name}.forgetting")
     try:
         pq.write_table(table.replace_schema_metadata(metadata or None), beside, compression="zstd")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import stat
 from pathlib import Path
 
@@ -68,6 +69,13 @@ def test_several_who_come_first_make_one_secret(tmp_path: Path):
     """Processes that ask at once for a secret that is not there get the same one."""
     with multiprocessing.get_context("fork").Pool(4) as pool:
         assert len({*pool.map(_id, [tmp_path] * 16)}) == 1
+
+
+def test_what_a_crash_left_is_in_nobodys_way(tmp_path: Path):
+    """A half-made secret of a process that died, under the number of this one, stops nobody."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / f".forgetting.key.{os.getpid()}").write_bytes(b"half")
+    assert forgotten.secret(tmp_path) == forgotten.secret(tmp_path)
 
 
 def _id(home: Path) -> str:

@@ -150,18 +150,51 @@ def _beside(home: Path) -> None:
     ):
         (home / part).parent.mkdir(parents=True, exist_ok=True)
         (home / part).write_text(f"rows of {ERIKA}, {NORTH}")
+    for model in ("1", "4"):  # what was judged, and the signature of what was tried
+        write_json(home / "gate" / "shop" / f"of-{model}.json", {"model_digest": model, "passed": True})
+        (home / "gate" / "shop" / f"{model}.sig").write_text("signed")
     (home / "logs").mkdir()
     (home / "logs" / "gateway.log").write_text(f"line 1\n{ERIKA}: unknown\nErika Müsterfrauen: another\n{NORTH}: fine\n")
     example = home / "mlflow/artifacts/1/models/m-1/artifacts"
     example.mkdir(parents=True)
     write_json(example / "input_example.json", {"columns": ["store"], "data": [[ERIKA]]})
     (example / "model.onnx").write_bytes(b"\x00" + ERIKA.encode())
-    (home / "dagster").mkdir()
-    with closing(sqlite3.connect(home / "dagster" / "events.db")) as database, database:
-        database.execute("create table event_logs (id integer primary key, event text, body blob)")
-        event = json.dumps({"preview": f"| day | store |\n| 1 | {ERIKA} |\n{NORTH}"})
-        rows = [(event, b"\x10" + ERIKA.encode() + b"\x01"), (json.dumps({"of": NORTH}), NORTH.encode())]
-        database.executemany("insert into event_logs (event, body) values (?, ?)", rows)
+    _dagster(home / "dagster" / "history" / "runs" / "index.db")
+    _mlflow(home / "mlflow" / "mlflow.db")
+
+
+def _dagster(file: Path) -> None:
+    """Its events as it keeps them, of this workload and of another one."""
+    file.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute(
+            "create table event_logs (id integer primary key, run_id varchar, event text, dagster_event_type text, step_key text, "
+            "asset_key text)"
+        )
+        for workload in ("shop", "other"):
+            event = {
+                "__class__": "EventLogEntry",
+                "pipeline_name": "main",
+                "level": "default",
+                "user_message": f"read {ERIKA}: fine",
+            }
+            event["metadata"] = json.dumps({"version": 1, "md_str": f"| day | store |\n| 1 | {ERIKA} |\n{NORTH}"})
+            row = (f"run-{workload}", json.dumps(event), "success", f"{workload}__dataset", json.dumps([workload, "dataset"]))
+            database.execute(
+                "insert into event_logs (run_id, event, dagster_event_type, step_key, asset_key) values (?, ?, ?, ?, ?)", row
+            )
+
+
+def _mlflow(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("create table experiments (experiment_id integer, name varchar)")
+        database.execute("create table runs (run_uuid varchar, name varchar, status varchar, experiment_id integer)")
+        database.execute("create table params (key varchar, value varchar, run_uuid varchar)")
+        database.execute("insert into experiments values (0, 'default'), (1, 'shop'), (2, 'other')")
+        for number, workload in ((1, "shop"), (2, "other")):
+            database.execute("insert into runs values (?, 'main', 'success', ?)", (workload, number))
+            told = [("version", "2"), ("first", ERIKA), ("of", f"{ERIKA} and others")]
+            database.executemany("insert into params values (?, ?, ?)", [(*one, workload) for one in told])
 
 
 def where(here: Here, key: str) -> set[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pandas as pd
 import pytest
 
 from assets import forgetting, lease
-from assets.forgetting import doing, online, receipt, versions
-from data import forgotten, revisions
+from assets.forgetting import doing, online, receipt, versions, vocabulary
+from data import forgotten, revisions, state
 from data.errors import UserError
 from data.versions import initialise
+from orchestration import opening
 from serving.gateway.online import OnlineStore
 from serving.records import Records
 from serving.trust.refusal import Untrusted
@@ -163,6 +166,116 @@ def test_whoever_is_killed_goes_on(here: Here, step: str, monkeypatch: pytest.Mo
     assert [one.payload["receipt"] for one in here.ledger.history("shop", "forgotten")] == [done.id]
     assert [file.stem for file in (here.places.home / "receipts").iterdir()] == [done.id]
     assert here.ledger.verify() is None
+
+
+WORDS = ("version", "main", "default")
+
+
+@pytest.fixture(scope="module")
+def called_so(tmp_path_factory: pytest.TempPathFactory) -> Here:
+    """A home whose three shops are called by words that mean something to the platform."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("AIPRIME_LEDGER_URL", raising=False)
+        for name, word in zip(("ERIKA", "NORTH", "SOUTH"), WORDS, strict=True):
+            patched.setattr(home, name, word)
+        made = home.lived(tmp_path_factory.mktemp("called"))
+        state.write(made.places.home, state.VERSION)
+        return made
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_of_our_own_is_erased_from_columns_only(
+    called_so: Here, tmp_path: Path, word: str, monkeypatch: pytest.MonkeyPatch
+):
+    """After `version`, `main` or `default` was forgotten the home opens, no text or database of it changed, and no row is of it."""
+    monkeypatch.delenv("AIPRIME_LEDGER_URL", raising=False)
+    here = copied(called_so, tmp_path)
+
+    def texts() -> dict[str, bytes]:
+        kept = ("schema.json", "logs", "dagster", "mlflow", "dvc/config", "feast/shop/names.json", "monitor/shop/3")
+        files = (path for part in kept for path in [here.places.home / part, *(here.places.home / part).rglob("*")])
+        return {str(path): path.read_bytes() for path in files if path.is_file() and path.suffix != ".parquet"}
+
+    before = texts()
+    done = forget(here, word)
+    assert texts() == before
+    opening.prepare(here.places)
+    assert here.ledger.verify() is None
+    records = Records.at(here.places.home)
+    assert records.verify() is None
+    assert records.count("shop", entity=word).predictions == 0
+    records.close()
+    tables = [*here.places.store("shop").rglob("*.parquet"), *(here.places.home / "monitor").rglob("*.parquet")]
+    columns = [pd.read_parquet(path) for path in tables]
+    assert len(columns) > 5
+    assert not [
+        table for table in columns for name in {"store", "entity"} & {*table.columns} if word in {*table[name].astype(str)}
+    ]
+    told = done.workloads["shop"]
+    assert told["searched_as_text"] is False
+    where_it_stands = {one["where"] for one in told["remains"]}
+    assert {"dagster/", "mlflow/"} <= where_it_stands
+    assert ("logs/" in where_it_stands) == (word != "default")  # the log names two of the shops
+    assert forget(here, word) == done
+
+
+def test_what_a_word_is_reserved_for(here: Here):
+    """Our own words, those of databases, names of workloads, columns, folders and files are reserved; names of people and places are not."""
+    words = vocabulary.reserved(here.places)
+    own = {"version", "main", "default", "success", "test", "champion", "schema", "shop", "store", "sales", "home", "project"}
+    assert own - words == set()
+    assert words & {"erika", ERIKA.casefold(), "laden-nord", "laden-süd", "mauna-loa", "paris"} == set()
+
+
+def test_of_one_workload_the_rows_of_another_stay(here: Here):
+    """With --workload, shared logs and the rows of other workloads in shared databases are left, and the receipt names them."""
+    other = here.places.workloads / "other"
+    other.mkdir()
+    (other / "defs.yaml").write_text(home.DEFS.replace("name: shop", "name: other"))
+    index = here.places.workloads / "index.yaml"
+    index.write_text(index.read_text() + "  other: {family: tabular}\n")
+    log = (here.places.home / "logs" / "gateway.log").read_bytes()
+    done = forgetting.forget(here, ERIKA, "shop")  # pyright: ignore[reportArgumentType]
+    assert (here.places.home / "logs" / "gateway.log").read_bytes() == log
+    with closing(sqlite3.connect(here.places.home / "dagster/history/runs/index.db")) as db:
+        told = dict(db.execute("select step_key, instr(event, 'Erika') > 0 from event_logs").fetchall())
+    assert told == {"shop__dataset": 0, "other__dataset": 1}
+    with closing(sqlite3.connect(here.places.home / "mlflow/mlflow.db")) as db:
+        params = {of for (of,) in db.execute("select run_uuid from params where instr(value, 'Erika') > 0")}
+        assert db.execute("select name, status from runs").fetchall() == [("main", "success")] * 2
+    assert params == {"other"}
+    left = {one["where"] for one in done.workloads["shop"]["remains"]}
+    assert {"logs/gateway.log", "dagster/history/runs/index.db", "mlflow/mlflow.db"} <= left
+
+
+def test_what_a_restore_put_aside_is_named(here: Here):
+    """Homes and locks that a restore left beside the present ones are not looked through, and the receipt says that they are there."""
+    (here.places.home.parent / "home.before-20260101T000000Z").mkdir()
+    (here.places.root / "dvc.lock.before-20260101T000000Z").write_text("")
+    left = {one["where"] for one in forget(here).workloads["shop"]["remains"]}
+    assert {"home.before-20260101T000000Z", "dvc.lock.before-20260101T000000Z"} <= left
+
+
+def test_verdicts_of_others_stay(here: Here):
+    """Verdicts that name it and those of versions that went are deleted; of other versions they stay, and so does their signature."""
+    forget(here)
+    assert {path.name for path in (here.places.home / "gate" / "shop").iterdir()} == {"of-4.json", "4.sig"}
+
+
+def test_who_is_busy_keeps_nobody_elses_lease(here: Here, monkeypatch: pytest.MonkeyPatch):
+    """Where the second of two workloads is being run, the first one's lease is given back."""
+    hold = lease.hold
+
+    def busy(home: Path, workload: str, run: str) -> None:
+        if workload == "other":
+            raise lease.Busy("other is being run")
+        hold(home, workload, run)
+
+    monkeypatch.setattr(lease, "hold", busy)
+    specs = [here.spec, here.spec.model_copy(update={"name": "other"})]
+    with pytest.raises(lease.Busy):
+        doing._do(here, ERIKA, specs, "0" * 64, "r1", alone=False)  # pyright: ignore[reportArgumentType]
+    assert not lease.taken(here.places.home, "shop")
 
 
 def test_again_finds_nothing_new(here: Here):

@@ -65,24 +65,96 @@ def test_a_key_across_a_large_file(tmp_path: Path):
     assert after.count(b"x") == 36
 
 
+def database(file: Path) -> Path:
+    """Tables of Dagster's and MLflow's, and one that nobody knows."""
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("create table event_logs (event text, step_key text, asset_key text)")
+        for of in ("shop", "other"):
+            event = json.dumps({KEY: "a name", "text": KEY, "run_id": KEY, "md_str": f"| a |\n| {KEY} |"}, ensure_ascii=False)
+            db.execute("insert into event_logs values (?, ?, ?)", (event, KEY, json.dumps([of, "dataset"])))
+        db.execute("create table tags (key text, value text)")
+        db.executemany("insert into tags values (?, ?)", [(KEY, KEY), ("mlflow.user", KEY), ("note", f"of {KEY}")])
+        db.execute("create table t (a text, b blob)")
+        db.execute("insert into t values (?, ?)", (KEY, KEY.encode()))
+    return file
+
+
+def test_databases_lose_what_they_were_told_and_nothing_else(tmp_path: Path):
+    """Values of known columns are written over; names, ids, keys of tables and tables of other kinds are as they were."""
+    file, over = database(tmp_path / "x.db"), "x" * len(KEY.encode())
+    assert kind_of(file) == "database"
+    assert TRACE.reaches(file)
+    assert TRACE.from_file(file)
+    with closing(sqlite3.connect(file)) as db:
+        events = [(json.loads(event), step) for event, step in db.execute("select event, step_key from event_logs")]
+        assert db.execute("select * from tags").fetchall() == [(KEY, over), ("mlflow.user", KEY), ("note", f"of {over}")]
+        assert db.execute("select * from t").fetchall() == [(KEY, KEY.encode())]
+    assert events == [({KEY: "a name", "text": over, "run_id": KEY, "md_str": f"| a |\n| {over} |"}, KEY)] * 2
+    assert TRACE.in_file(file)
+    assert not TRACE.reaches(file)
+
+
+def test_of_one_workload_only_its_rows(tmp_path: Path):
+    """Where one workload was named the rows of another one, and those of nobody, stay as they were."""
+    file = database(tmp_path / "x.db")
+    with closing(sqlite3.connect(file)) as db:
+        before = db.execute("select * from event_logs where asset_key like '%other%'").fetchall()
+        tags = db.execute("select * from event_logs, t").fetchall()[0][-2:]
+    assert Trace(KEY, (), of="none").reaches(file) is False
+    assert Trace(KEY, (), of="shop").from_file(file)
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("select * from event_logs where asset_key like '%other%'").fetchall() == before
+        ((event,),) = db.execute("select event from event_logs where asset_key like '%shop%'")
+        assert json.loads(event)["text"] == "x" * len(KEY.encode())
+        assert db.execute("select * from t").fetchone() == tags
+        assert db.execute("select count(*) from event_logs where event like ?", (f"%{KEY}%",)).fetchone() == (2,)
+
+
 def test_databases_keep_no_page_with_it(tmp_path: Path):
-    """Cells are written over, bytes of any kind too, and what was deleted before goes from the file."""
+    """What was deleted before goes from the file too."""
     file = tmp_path / "x.db"
     with closing(sqlite3.connect(file)) as db, db:
-        db.execute("create table t (a text, b blob, n integer)")
-        db.executemany(
-            "insert into t values (?, ?, ?)", [(f"of {KEY}", b"A" + KEY.encode() + b"B", 1), ("of another", b"x", 2)]
-        )
+        db.execute("create table params (key text, value text)")
+        db.executemany("insert into params values (?, ?)", [("a", f"of {KEY}"), ("b", "of another")])
         db.execute("create table gone (a text)")
         db.executemany("insert into gone values (?)", [(f"{KEY} {i}",) for i in range(500)])
     with closing(sqlite3.connect(file)) as db, db:
         db.execute("delete from gone")
-    assert kind_of(file) == "database"
     assert TRACE.from_file(file)
     assert KEY.encode() not in file.read_bytes()
     with closing(sqlite3.connect(file)) as db:
-        rows = db.execute("select a, b, n from t order by n").fetchall()
-    assert rows == [("of " + "x" * len(KEY.encode()), b"A" + b"x" * len(KEY.encode()) + b"B", 1), ("of another", b"x", 2)]
+        assert db.execute("select * from params").fetchall() == [("a", "of " + "x" * len(KEY.encode())), ("b", "of another")]
+
+
+def test_in_json_only_values_go(tmp_path: Path):
+    """A value that is the key, or a message that states it; never a name, a part of a path, or what says which thing it is."""
+    file = tmp_path / "x.json"
+    key, over = "Odelia", "xxxxxx"
+    told = {
+        key: 1,
+        "a": key,
+        "list": [key, "b"],
+        "said": f"of {key}: fine",
+        "path": f"/home/{key}/x",
+        "where": f"models/{key}/1",
+    }
+    inner = {"status": key, "inner": json.dumps({key: 1, "b": key})}
+    file.write_text(json.dumps(told | inner))
+    assert Trace(key, ()).from_file(file)
+    expected = {key: 1, "a": over, "list": [over, "b"], "said": f"of {over}: fine", "path": f"/home/{key}/x"}
+    expected |= {"where": f"models/{key}/1", "status": key, "inner": json.dumps({key: 1, "b": over})}
+    assert json.loads(file.read_text()) == expected
+    assert not Trace(key, ()).reaches(file)
+
+
+def test_a_reserved_word_is_no_text(tmp_path: Path):
+    """A key that means something to the platform is not looked for in text, whatever its letters' case."""
+    file = tmp_path / "schema.json"
+    file.write_text('{"version": "version"}')
+    trace = Trace("Version", (), reserved={"version"})
+    assert not trace.searchable
+    assert not trace.in_file(file)
+    assert not trace.from_file(file)
 
 
 def test_tables_lose_its_rows(tmp_path: Path):
