@@ -1,5 +1,6 @@
 """The registered version: every judged model gets one, with its verdict; the same bytes never get two."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -16,7 +17,7 @@ from assets.provenance import tags
 from assets.spec import Spec
 from assets.stages import read_features
 from data.failpoints import failpoint
-from data.files import move_whole, tree_digest
+from data.files import move_whole, sha256, tree_digest, write_atomically
 from data.places import Places
 from data.schema import SPLIT
 from data.split import HOLDOUT
@@ -71,18 +72,20 @@ def register(spec: Spec, platform: Platform, judged: gate.Judged) -> Decision:
     earlier = ledger.history(spec.name, "registered")
     for known in reversed(earlier):
         if (known.payload["model_digest"], known.payload["serve"]) == (judged.model_digest, serve):
-            _place(spec, places, known.version, judged.model_digest)  # gc may have taken its files
+            manifest = _place(spec, places, known.version, judged.model_digest)  # gc may have taken its files
             cards.make(spec, platform, known.version, known.payload)
-            return known if known.payload["passed"] == judged.passed else _judged_again(spec, platform, known, judged)
+            now = _made_again(spec, platform, known, manifest)
+            return now if now.payload["passed"] == judged.passed else _judged_again(spec, platform, now, judged)
     failpoint("after-train")
     tracking = platform.tracking()
     found = tracking.registered(spec.name, judged.model_digest)
     taken = {known.version for known in earlier}
     version = found if found and found.version not in taken else _log(spec, places, tracking, judged)
     failpoint("after-mlflow")
-    _place(spec, places, version.version, judged.model_digest)
+    manifest = _place(spec, places, version.version, judged.model_digest, new=True)
     payload = {
         "model_digest": judged.model_digest,
+        "manifest": manifest,
         "serve": serve,
         **_verdict(judged),
         "run_id": version.run_id,
@@ -107,6 +110,18 @@ def _verdict(judged: gate.Judged) -> dict[str, Any]:
         "gate_window": judged.gate_window,
         "cutoff": judged.cutoff,
     }
+
+
+def _made_again(spec: Spec, platform: Platform, known: Decision, manifest: str) -> Decision:
+    """The record, with the hash of the manifest as we write it now, where one that was gone was written by newer code than the first.
+
+    A manifest that somebody changed is none that we write: the record stays as it is, and the version is not cleared.
+    """
+    held = sha256(platform.places.models(spec.name, known.version).with_suffix(".yaml"))
+    if held != manifest or known.payload.get("manifest", manifest) == manifest:
+        return known
+    key = f"registered:{spec.name}:{known.version}:{known.sequence}:{manifest[:12]}"
+    return platform.ledger.record("registered", spec.name, known.version, {**known.payload, "manifest": manifest}, key=key)
 
 
 def _judged_again(spec: Spec, platform: Platform, known: Decision, judged: gate.Judged) -> Decision:
@@ -167,15 +182,20 @@ def _safe(name: str) -> str:
     return "".join(c if (c.isalnum() and c.isascii()) or c in "_-. /" else "_" for c in name)[:240]
 
 
-def _place(spec: Spec, places: Places, version: str, digest: str) -> None:
-    """The version's files, their signature, its manifest, and what it is watched by; made where they are missing."""
+def _place(spec: Spec, places: Places, version: str, digest: str, *, new: bool = False) -> str:
+    """The version's files, their signature, its manifest, and what it is watched by; made where they are missing.
+
+    SHA-256 (hex) of the manifest as we write it. What lies there of a `new` one no record is of: it is written anew.
+    """
     copy = _copy(places.store(spec.name) / "model", places.models(spec.name, version), digest)
-    if not copy.with_suffix(".yaml").is_file():
-        manifest = manifests.render(spec.name, version, copy, digest, spec.serve)
-        manifests.write(copy.with_suffix(".yaml"), manifest)
+    file = copy.with_suffix(".yaml")
+    content = manifests.filed(file, manifests.render(spec.name, version, copy, digest, spec.serve))
+    if new or not file.is_file():
+        write_atomically(file, content)
     failpoint("before-sign")
     signing.version(places, spec.name, version, digest)
     yardstick.make(spec, places, version)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _copy(source: Path, target: Path, digest: str) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import write_atomically
 from data.places import Places
+from serving.explainer import vouched
 from serving.why import Walk, Why, plain
 
 _SHOWN = 10  # inputs
@@ -32,7 +33,7 @@ def why(places: Places, prediction_id: str, *, role: str | None, wanted: str | N
     explanation, unexplained = None, walk.unexplained
     if explain and walk.question is not None:
         try:
-            explanation = _explanation(walk, wanted)
+            explanation = _explanation(places, walk, wanted)
         except UserError as error:
             unexplained = error.what
     return plain(walk, explanation) | {"unexplained": unexplained}
@@ -49,12 +50,13 @@ def write(found: Facts, file: Path, kinds: tuple[str, ...]) -> None:
     write_atomically(file, lineage.document(json.loads(json.dumps(found, default=str)), kind))
 
 
-def _explanation(walk: Walk, wanted: str | None) -> dict[str, Any]:
+def _explanation(places: Places, walk: Walk, wanted: str | None) -> dict[str, Any]:
     from training.explain.__main__ import Loaded
 
     question = walk.question
     if question is None:
         raise UserError(walk.unexplained)
+    vouched(places.home, question)
     return asdict(Loaded().explainer(asdict(question)).explain(question.row, wanted=wanted))
 
 

@@ -65,6 +65,7 @@ def _serve(options: argparse.Namespace, trusted: str) -> None:
     if options.grpc_port:
         bound(bind, options.grpc_port, "--grpc_port").close()
     session = Session(options.model_dir)
+    arguments.check(options)  # again: what was loaded is what was checked, whoever wrote there in between
     sys.argv[1:] = []  # kserve parses them when it is imported
     # feast sets these in its process, and with it in ours; kserve dies where the folder is gone
     for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR"):

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.files import sha256
-from serving import manifests
+from serving import manifests, registered
 from serving.ledger import Decision, Ledger
 from serving.trust import arguments, keys, statement, verification
 from serving.trust.refusal import Untrusted
@@ -33,18 +32,20 @@ class Clearance:
     def give(self, workload: str, version: str, *, reason: str, actor: str, by: str | None = None) -> Decision:
         """Put on record that a registered version may serve; what serves by such a record already keeps it.
 
-        UserError where it was never registered with these bytes, or was refused by the gate and no person ever cleared it.
+        UserError where it was never registered with these bytes and this manifest, or was refused by the gate and no person ever cleared it.
         """
         release, known = self._ledger.release(workload), self.current(workload, version)
         file = manifests.file(self._home, workload, version)
-        digest, manifest = manifests.argument(manifests.read(file), "--digest"), sha256(file)
+        told, manifest = _read(file)
+        digest = manifests.argument(told, "--digest")
         if known is not None and version in {release.champion, release.challenger} and known.payload["manifest"] == manifest:
             return known
-        registered = next((d for d in reversed(self._ledger.history(workload, "registered")) if d.version == version), None)
-        if registered is None or registered.payload.get("model_digest") != digest:
+        record = next((d for d in reversed(self._ledger.history(workload, "registered")) if d.version == version), None)
+        if record is None or record.payload.get("model_digest") != digest:
             what = f"{workload}: version {version} was never registered with the bytes that its manifest names"
             raise Untrusted(what, where=file)
-        if known is None and actor != "person" and by is None and not registered.payload.get("passed"):
+        registered.same(file, told, manifest, record)
+        if known is None and actor != "person" and by is None and not record.payload.get("passed"):
             what = f"{workload}: version {version} was not passed by the gate"
             raise UserError(what, next_step="a person may: aiprime release promote --override")
         payload = {
@@ -64,7 +65,7 @@ class Clearance:
         """
         manifest, said = self._cleared(workload, version)
         self._state(_folder(manifest), said)
-        return _told(manifest, arguments.release(said.sequence, keys.trusted(self._home)))
+        return manifests.with_arguments(manifest, arguments.release(said.sequence, keys.trusted(self._home)))
 
     def verify(self, workload: str, version: str) -> None:
         """Check what a server of the version would check; changes nothing. UserError where it would not start."""
@@ -73,15 +74,16 @@ class Clearance:
 
     def candidate(self, manifest: dict[str, Any], signature: Path | None) -> dict[str, Any]:
         """A manifest for a scratch server: it loads what is signed, and need not be released."""
-        return _told(manifest, arguments.candidate(signature, keys.trusted(self._home)))
+        registered.plain(manifest, manifests.workload_of(manifest))
+        return manifests.with_arguments(manifest, arguments.candidate(signature, keys.trusted(self._home)))
 
     def _cleared(self, workload: str, version: str) -> tuple[dict[str, Any], Statement]:
         file = manifests.file(self._home, workload, version)
-        manifest, cleared = manifests.read(file), self.current(workload, version)
+        (manifest, content), cleared = _read(file), self.current(workload, version)
         if cleared is None:
             step = "aiprime up clears what served before there were signatures; aiprime release promote clears a version"
             raise Untrusted(f"{workload}: version {version} was never cleared to serve", where=file, next_step=step)
-        if cleared.payload["manifest"] != sha256(file):
+        if cleared.payload["manifest"] != content:
             raise Untrusted(f"{workload}: the manifest of version {version} is not the one that was cleared", where=file)
         digest = cleared.payload["digest"]
         return manifest, Statement(workload=workload, version=version, digest=digest, sequence=cleared.sequence)
@@ -103,9 +105,8 @@ def _folder(manifest: dict[str, Any]) -> Path:
     return Path(manifests.argument(manifest, "--model_dir"))
 
 
-def _told(manifest: dict[str, Any], words: list[str]) -> dict[str, Any]:
-    """The manifest with what its server is told of trust, which only whoever starts it may say."""
-    given = manifests.container_of(manifest)["args"]
-    if said := [word for word in given if str(word).partition("=")[0] in arguments.OURS]:
-        raise Untrusted(f"a manifest must not say itself what is trusted: {said[0]}", where=manifests.workload_of(manifest))
-    return manifests.with_arguments(manifest, words)
+def _read(file: Path) -> tuple[dict[str, Any], str]:
+    """A manifest that says nothing of its own, and SHA-256 (hex) of its bytes."""
+    manifest, content = manifests.hashed(file)
+    registered.plain(manifest, file)
+    return manifest, content

@@ -1,7 +1,8 @@
 """The process that explains answers (`python -m training.explain`): started when somebody first asks, one question at a time.
 
 It speaks over its standard input and output, so nobody else can reach it; it ends by itself when nothing is asked, when its memory's
-bound is met, or with the process that started it. Heavy libraries stay in there: whoever asks imports none of them.
+bound is met, or with the process that started it. Heavy libraries stay in there: whoever asks imports none of them. A folder is named to it
+only when a trusted key signed it; that its files are still those the process sees to.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -69,7 +70,8 @@ class Explainer:
 
     async def explain(self, question: Question, wanted: str | None = None) -> dict[str, Any]:
         """The explanation as plain values. UserError where it cannot be given; Busy, Late; RuntimeError where the process fails."""
-        return (await self._ask({"do": "explain", **asdict(question), "wanted": wanted}))["explanation"]
+        asked = {"do": "explain", **asdict(question), "wanted": wanted}
+        return (await self._ask(asked, lambda: vouched(self._home, question)))["explanation"]
 
     async def export(self, walk: Mapping[str, Any], kind: str) -> str:
         """A walk as a document of another standard ("prov-json", "prov-n", "openlineage"). Raises as `explain`."""
@@ -83,12 +85,14 @@ class Explainer:
                 process.kill()
             await process.wait()
 
-    async def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+    async def _ask(self, question: Mapping[str, Any], first: Callable[[], None] | None = None) -> dict[str, Any]:
         self.admit()
         line = json.dumps(question, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         self._waiting += 1
         try:
             async with self._turn:
+                if first is not None:
+                    await asyncio.to_thread(first)
                 return _read(await self._answer(line))
         finally:
             self._waiting -= 1
@@ -137,6 +141,17 @@ class Explainer:
 
     def _log(self) -> Path:
         return self._home / "logs" / "explain.log"
+
+
+def vouched(home: Path, question: Question) -> None:
+    """UserError where no trusted key signed the folder as what `digest` names. Nothing of it is parsed."""
+    from serving.trust import keys, verification
+
+    folder = Path(question.folder)
+    if not folder.is_dir():
+        raise UserError("the model's files are gone", where=str(folder), next_step="aiprime gc deletes those of old versions")
+    if verification.candidate(folder, keys.found(home)).digest != question.digest:
+        raise UserError("the model's files are not the ones that answered: they were changed since", where=str(folder))
 
 
 async def _exchanged(process: asyncio.subprocess.Process, line: bytes) -> bytes | None:

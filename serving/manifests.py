@@ -19,6 +19,7 @@ from data.errors import UserError
 from data.files import write_atomically
 from data.section import Section
 
+PROGRAM = ("python", "-m", "serving")  # the model server
 HTTP_PORT, GRPC_PORT = 8080, 8081  # inside a pod; the local target chooses its own
 _MOUNTED = "/mnt/models"  # where KServe's storage initialiser puts what STORAGE_URI names
 _TRUST = "/etc/aiprime/trust"  # where a pod finds the public keys that it trusts
@@ -78,7 +79,7 @@ def render(
     container = {
         "name": "kserve-container",
         "image": section.image,
-        "command": ["python", "-m", "serving"],
+        "command": [*PROGRAM],
         "args": [word for pair in arguments.items() for word in pair],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "ports": [{"name": "http1", "containerPort": HTTP_PORT, "protocol": "TCP"}],
@@ -134,10 +135,16 @@ def text(manifest: dict[str, Any]) -> str:
 
 def read(path: Path) -> dict[str, Any]:
     """A written manifest; UserError where it is missing or not one."""
+    return hashed(path)[0]
+
+
+def hashed(path: Path) -> tuple[dict[str, Any], str]:
+    """... and SHA-256 (hex) of the very bytes that it was read from."""
     import yaml
 
     try:
-        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        manifest = yaml.safe_load(content.decode("utf-8"))
         _ = container_of(manifest), workload_of(manifest), version_of(manifest)
         manifest = located(manifest, path.parent / argument(manifest, "--model_dir"))
     except FileNotFoundError:
@@ -146,14 +153,19 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(
             "this is not a manifest of ours", where=f"{path}: {error}", next_step="restore it, or register again"
         ) from error
-    return manifest
+    return manifest, hashlib.sha256(content).hexdigest()
 
 
 def write(path: Path, manifest: dict[str, Any]) -> None:
     """Write a manifest. A model's folder that lies beside it is named by its name alone: a home can be restored elsewhere, and the
     manifest stays, byte by byte, the one that was cleared."""
+    write_atomically(path, filed(path, manifest))
+
+
+def filed(path: Path, manifest: dict[str, Any]) -> bytes:
+    """What `write` writes."""
     folder = Path(argument(manifest, "--model_dir"))
-    write_atomically(path, text(located(manifest, Path(folder.name) if folder.parent == path.parent else folder)))
+    return text(located(manifest, Path(folder.name) if folder.parent == path.parent else folder)).encode()
 
 
 def located(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -194,6 +206,15 @@ def with_arguments(manifest: dict[str, Any], words: list[str]) -> dict[str, Any]
     """A manifest whose server is given more arguments; the one that was given stays as it is."""
     changed = copy.deepcopy(manifest)
     container_of(changed)["args"] += words
+    return changed
+
+
+def without(manifest: dict[str, Any], flag: str) -> dict[str, Any]:
+    """A manifest whose server is not told `flag` and its value; the one that was given stays as it is."""
+    changed = copy.deepcopy(manifest)
+    words = container_of(changed)["args"]
+    at = words.index(flag)
+    del words[at : at + 2]
     return changed
 
 

@@ -12,8 +12,6 @@ from serving.trust.keys import short
 from serving.trust.refusal import Untrusted
 from serving.trust.statement import Statement
 
-OURS = ("--trusted_keys", "--sequence", "--purpose", "--signature", "--unsigned")
-
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The arguments; without any the server refuses every folder."""

@@ -109,6 +109,13 @@ def accepted(home: Path) -> tuple[PublicKey, ...]:
     return signing(home).public, *read(_stated())
 
 
+def found(home: Path) -> tuple[PublicKey, ...]:
+    """The same for whoever only looks: makes none. UserError where this home has no keys."""
+    if not folder(home).is_dir():
+        raise UserError("this home has no keys: nothing was signed here")
+    return read(trusted(home))
+
+
 def _stated() -> tuple[Path, ...]:
     return tuple(Path(one).absolute() for one in os.environ.get(TRUSTED, "").split(os.pathsep) if one)
 

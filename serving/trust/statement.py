@@ -49,7 +49,7 @@ def read(file: Path, keys: Iterable[PublicKey]) -> Statement:
         raise Untrusted("it is no release statement", where=file)
     said: Any = sealed.get("predicate")
     envelope.fields(said, set(Statement.__dataclass_fields__), file)
-    if not isinstance(said["sequence"], int) or not all(
+    if type(said["sequence"]) is not int or not all(  # True is an int, and equal to 1
         isinstance(said[one], str) for one in ("workload", "version", "digest")
     ):
         raise Untrusted("it is no release statement", where=file)

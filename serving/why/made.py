@@ -47,7 +47,7 @@ def files(home: Path, workload: str, version: str, registered: Decision | None) 
 
 def vouched(home: Path, workload: str, version: str, ledger: Ledger) -> Step:
     """The folder's signature, and the statement that lets it serve."""
-    from serving.trust import statement
+    from serving.trust import keys, statement
     from serving.trust.refusal import Untrusted
     from serving.trust.verification import candidate
 
@@ -56,11 +56,11 @@ def vouched(home: Path, workload: str, version: str, ledger: Ledger) -> Step:
     facts: Facts = {"signed": False, "cleared": cleared.sequence if cleared else None}
     parts, amiss = [], []
     try:
-        keys = _trusted(home)
-        facts["key"] = candidate(folder, keys).key
+        trusted = keys.found(home)
+        facts["key"] = candidate(folder, trusted).key
         facts["signed"] = True
         parts.append(f"Signed by key {facts['key'][:12]}; the signature was checked again just now and holds.")
-        said = statement.read(statement.beside(folder), keys)
+        said = statement.read(statement.beside(folder), trusted)
         facts["statement"] = said.sequence
         parts.append(f"A release statement lets it serve, by decision {said.sequence} of the ledger.")
         if cleared is not None and cleared.sequence != said.sequence:
@@ -82,15 +82,6 @@ def vouched(home: Path, workload: str, version: str, ledger: Ledger) -> Step:
         facts=facts,
         gone="; ".join(amiss) or None,
     )
-
-
-def _trusted(home: Path) -> Any:
-    """The public keys. Looking makes none."""
-    from serving.trust import keys
-
-    if not (home / "keys").is_dir():
-        raise UserError("this home has no keys: nothing was signed here")
-    return keys.read(keys.trusted(home))
 
 
 def run(registered: Decision | None, tracking: str | None) -> Step:

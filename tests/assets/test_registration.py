@@ -7,7 +7,10 @@ import pytest
 
 from assets import registration
 from data.cutoff import Cutoff
+from data.files import sha256
+from serving import manifests
 from serving.ledger import Ledger
+from serving.trust.refusal import Untrusted
 from tests.assets.judged import DAYS, Workload, at
 
 pytestmark = pytest.mark.slow
@@ -106,6 +109,49 @@ def test_files_that_are_gone_are_made_again_and_damaged_ones_refused(hand: Workl
     (copy / "model.json").write_text("{}")
     with pytest.raises(RuntimeError, match="not the judged model"):
         hand.register()
+
+
+def test_the_record_knows_the_manifest(hand: Workload):
+    """The manifest's bytes are on record; edited between registration and promotion it is cleared by nobody, however often one registers."""
+    hand.fit(1.5)
+    registered_as = hand.register()
+    file = manifests.file(hand.here.places.home, "hand", "1")
+    assert registered_as.payload["manifest"] == sha256(file)
+    clearance, whole = hand.here.deployment().clearance, file.read_text()
+    file.write_text(whole.replace("runAsNonRoot: true", "runAsNonRoot: false"))
+    assert hand.register() == registered_as
+    with pytest.raises(Untrusted, match="not the one that was registered"):
+        clearance.give("hand", "1", reason="test", actor="person")
+    file.write_text(whole)
+    assert clearance.give("hand", "1", reason="test", actor="person").version == "1"
+
+
+def test_a_manifest_that_is_made_again_is_cleared(hand: Workload, monkeypatch: pytest.MonkeyPatch):
+    """Gone and made again the same, no record is needed; written by newer code it is on record anew, also where that was cut off, or another
+    verdict comes with it. What lies there before anything was registered does not count."""
+    file = manifests.file(hand.here.places.home, "hand", "1")
+    file.parent.mkdir(parents=True)
+    file.write_text("left by a run that was cut off")
+    hand.fit(1.5)
+    first = hand.register()
+    clearance = hand.here.deployment().clearance
+    assert clearance.give("hand", "1", reason="test", actor="person").version == "1"
+    file.unlink()
+    assert hand.register() == first
+    assert clearance.give("hand", "1", reason="test", actor="person").version == "1"
+
+    plain = manifests.name_of
+    monkeypatch.setattr(manifests, "name_of", lambda *named: f"newer-{plain(*named)}")
+    file.unlink()
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "record", lambda *_, **__: (_ for _ in ()).throw(OSError("the power is gone")))
+        with pytest.raises(OSError, match="power"):
+            hand.register()
+    again = hand.register()
+    assert (again.version, again.payload) == ("1", {**first.payload, "manifest": sha256(file)})
+    assert again.sequence > first.sequence
+    assert hand.register() == again
+    assert clearance.give("hand", "1", reason="test", actor="person").payload["manifest"] == sha256(file)
 
 
 def test_scores_are_flat_names_that_mlflow_takes():

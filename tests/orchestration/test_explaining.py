@@ -57,9 +57,11 @@ def test_an_unknown_id_is_a_persons_mistake(home: Home) -> None:
 def test_the_answer_is_explained(home: Home) -> None:
     """Each input with its value, the usual one and its weight; what cannot be explained says why instead."""
     prediction_id = home.answered((1.0, 2.0, 3.0))
+    assert "no keys" in explaining.text(why(home, prediction_id, explain=True))  # nobody signed it
+    home.sign()
     told = explaining.text(why(home, prediction_id, explain=True))
     assert "usually 4.5, here 6" in told
     assert "+1.5" in told
     assert "n2 = 3 (usually 1.5)" in told
     (home.folder / "model.onnx").write_bytes(b"another")
-    assert "not the ones that answered" in explaining.text(why(home, prediction_id, explain=True))
+    assert "model.onnx is not the file that was signed" in explaining.text(why(home, prediction_id, explain=True))

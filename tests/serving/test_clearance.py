@@ -6,17 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data.errors import UserError
-from data.files import write_atomically
+from data.files import sha256, tree_digest, write_atomically
 from serving import manifests, routes
 from serving.clearance import Clearance
 from serving.deploy import LocalTarget
 from serving.ledger import Decision, Ledger
+from serving.manifests import ServeSection
 from serving.release import Exposure
 from serving.supervision import Supervisor
 from serving.trust import keys, statement
@@ -108,19 +110,131 @@ def test_a_manifest_that_was_changed_is_not_started(home: Path, clearance: Clear
     """A manifest is what it was when its version was cleared, to the byte: another program or folder in it starts nothing."""
     give(clearance, "1")
     file = manifests.file(home, "co2", 1)
-    write_atomically(file, file.read_text().replace("tests.serving.stand_in", "os"))
+    write_atomically(file, file.read_text().replace(str(16 << 20), str(17 << 20)))
     with pytest.raises(Untrusted, match="is not the one that was cleared"):
         clearance.manifest("co2", "1")
 
 
-@pytest.mark.parametrize("word", ["--unsigned", "--purpose=candidate", "--trusted_keys", "--signature", "--sequence=3"])
-def test_a_manifest_does_not_say_itself_what_is_trusted(home: Path, clearance: Clearance, word: str):
-    """Also where it said so before it was cleared."""
-    file = manifests.file(home, "co2", 1)
-    write_atomically(file, manifests.text(manifests.with_arguments(manifests.read(file), [word])))
+def edited(home: Path, change: Callable[[dict[str, Any]], Any], version: int = 1) -> dict[str, Any]:
+    """The manifest as it lies there, changed by hand."""
+    file = manifests.file(home, "co2", version)
+    manifest = manifests.read(file)
+    change(manifests.container_of(manifest))
+    write_atomically(file, manifests.text(manifest))
+    return manifest
+
+
+def doubled(container: dict[str, Any]) -> None:
+    container["args"] += ["--digest", "0" * 64]
+
+
+def less(container: dict[str, Any]) -> None:
+    del container["args"][:2]
+
+
+STRANGE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "another program": lambda container: container.update(command=["python", "-m", "os"]),
+    "a shell": lambda container: container.update(command=["/bin/sh", "-c", "true"]),
+    "a longer program": lambda container: container["command"].append("-v"),
+    "no program": lambda container: container.pop("command"),
+    "a library": lambda container: container["env"].append({"name": "LD_PRELOAD", "value": "/tmp/x.so"}),
+    "an environment of another shape": lambda container: container.update(env={"LD_PRELOAD": "/tmp/x.so"}),
+    "an argument twice": doubled,
+    "an argument less": less,
+    "a number": lambda container: container["args"].extend(["--max_waiting", 3]),
+    "an unknown one": lambda container: container["args"].extend(["--stock_routes", "1"]),
+    "a flag as a value": lambda container: container["args"].extend(["--max_waiting", "--unsigned"]),
+    **{
+        word: lambda container, word=word: container["args"].append(word)
+        for word in ("--unsigned", "--purpose=candidate", "--trusted_keys", "--signature", "--sequence=3")
+    },
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_manifest_starts_the_model_server_and_says_nothing_else(home: Path, strange: str):
+    """Another program, environment or argument is refused where it is to be cleared, to serve or to be tried, though it was registered so."""
+    place(home, 1)
+    manifest = edited(home, STRANGE[strange])
+    record(home, manifest)
+    clearance = LocalTarget(home).clearance
+    with pytest.raises(Untrusted, match="the manifest"):
+        give(clearance, "1", actor="person")
+    payload = {"digest": manifests.argument(manifest, "--digest"), "manifest": sha256(manifests.file(home, "co2", 1))}
+    Ledger.at(home).record("cleared", "co2", "1", payload)
+    for refused in (lambda: clearance.manifest("co2", "1"), lambda: clearance.candidate(manifest, None)):
+        with pytest.raises(Untrusted, match="the manifest"):
+            refused()
+
+
+def test_a_manifest_that_was_changed_before_it_was_cleared_is_not_cleared(home: Path, clearance: Clearance):
+    """Between its registration and its promotion, and before a rollback: the record knows the manifest's bytes. Whole again, it is."""
+    whole = manifests.file(home, "co2", 2).read_bytes()
+    edited(home, lambda container: container.update(image="another"), version=2)
+    for actor in ("aiprime", "person"):
+        with pytest.raises(Untrusted, match="the manifest of version 2 is not the one that was registered"):
+            give(clearance, "2", actor=actor)
+    manifests.file(home, "co2", 2).write_bytes(whole)
+    assert give(clearance, "2").version == "2"
+
+    target = LocalTarget(home)
+    target.release("co2", 1, expected=None, reason="the first")
+    target.release("co2", 2, expected=1, reason="better")
+    edited(home, lambda container: container.update(image="another"))
+    with pytest.raises(Untrusted, match="the manifest of version 1 is not the one that was registered"):
+        target.rollback("co2", expected=Ledger.at(home).release("co2").fence, reason="bad live", actor="person")
+    assert served(home) == "2"
+
+
+def unhashed(home: Path, version: int, **serve: Any) -> dict[str, Any]:
+    """A version whose record is of before it kept the manifest's hash."""
+    folder = home / "models" / "co2" / str(version)
+    folder.mkdir(parents=True)
+    manifest = manifests.render("co2", version, folder, tree_digest(folder), ServeSection(**serve))
+    file = manifests.file(home, "co2", version)
+    file.write_text(manifests.text(manifest))  # it names the folder from the root
+    payload = {"model_digest": tree_digest(folder), "passed": True, "serve": ServeSection(**serve).model_dump(mode="json")}
+    Ledger.at(home).record("registered", "co2", version, payload)
+    return manifest
+
+
+def test_a_record_without_the_manifests_hash_is_held_to_its_settings(home: Path):
+    """What its settings make is cleared, also moved by a restore, or as it was written before there were signatures; else nothing is."""
+    clearance = LocalTarget(home).clearance
+    manifest, file = unhashed(home, 1, max_body_mb=3), manifests.file(home, "co2", 1)
+    for good in (manifest, manifests.without(manifest, "--timeout_seconds")):
+        file.write_text(manifests.text(good))
+        assert give(clearance, "1").version == "1"
+        manifests.write(file, manifests.read(file))
+        assert give(clearance, "1").version == "1"
+    elsewhere = manifests.located(manifest, home / "models" / "co2" / "2")
+    wider = manifests.without(manifest, "--timeout_seconds")
+    wider = manifests.with_arguments(wider, ["--timeout_seconds", "9000"])
+    for bad in (elsewhere, wider):
+        file.write_text(manifests.text(bad))
+        with pytest.raises(Untrusted, match="not the one that was registered"):
+            give(clearance, "1")
+
+
+def test_a_manifest_is_read_once(home: Path, clearance: Clearance, monkeypatch: pytest.MonkeyPatch):
+    """What is started is what was hashed: one that is put right again between two reads is refused."""
     give(clearance, "1")
-    with pytest.raises(Untrusted, match="must not say itself"):
+    file = manifests.file(home, "co2", 1)
+    whole = file.read_bytes()
+    edited(home, lambda container: container.update(image="another"))
+    for name in ("read_text", "read_bytes"):
+        read = getattr(Path, name)
+
+        def mending(path: Path, *more: Any, read: Callable[..., Any] = read, **named: Any) -> Any:
+            found = read(path, *more, **named)
+            if path == file:
+                file.write_bytes(whole)
+            return found
+
+        monkeypatch.setattr(Path, name, mending)
+    with pytest.raises(Untrusted, match="is not the one that was cleared"):
         clearance.manifest("co2", "1")
+    assert file.read_bytes() == whole
 
 
 def test_only_what_was_registered_is_cleared(home: Path, clearance: Clearance):
@@ -129,7 +243,7 @@ def test_only_what_was_registered_is_cleared(home: Path, clearance: Clearance):
     with pytest.raises(Untrusted, match="never registered with the bytes"):
         give(clearance, "3", actor="person")
     file = manifests.file(home, "co2", 2)
-    write_atomically(file, file.read_text().replace(manifests.argument(manifests.read(file), "--digest"), "0" * 64))
+    write_atomically(file, file.read_text().replace(manifests.argument(manifests.read(file), "--digest"), "f" * 64))
     with pytest.raises(Untrusted, match="never registered with the bytes"):
         give(clearance, "2", actor="person")
     assert Ledger.at(home).history("co2", "cleared") == []
@@ -166,6 +280,8 @@ import os, signal, sys
 from pathlib import Path
 from serving.deploy import LocalTarget
 from serving.trust import statement
+from tests.serving import stand_in
+stand_in.allow()
 statement.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 LocalTarget(Path(sys.argv[1])).release("co2", 2, expected="1", reason="better")
 """

@@ -17,13 +17,14 @@ import pytest
 
 from benchmarks import registered
 from data.errors import UserError
-from data.files import tree_digest, write_atomically
+from data.files import sha256, tree_digest, write_atomically
 from serving import manifests, routes, servers
 from serving.deploy import LocalTarget
 from serving.ledger import Conflict, Ledger
 from serving.manifests import ServeSection
 from serving.servers import answer
 from serving.supervision import Program, Supervisor, free_port
+from tests.serving import stand_in
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,8 +52,10 @@ def register(home: Path, version: int, workload: str = "co2", broken: str | None
 
 def record(home: Path, manifest: dict[str, Any], passed: bool = True) -> None:
     """The ledger's word of a version."""
+    workload, version = manifests.workload_of(manifest), manifests.version_of(manifest)
     payload = {"model_digest": manifests.argument(manifest, "--digest"), "passed": passed, "verdict": "passed: test"}
-    Ledger.at(home).record("registered", manifests.workload_of(manifest), manifests.version_of(manifest), payload)
+    payload["manifest"] = sha256(manifests.file(home, workload, version))
+    Ledger.at(home).record("registered", workload, version, payload)
 
 
 def promoted(home: Path, version: int, expected: int | None) -> None:
@@ -68,7 +71,8 @@ def place(home: Path, version: int, workload: str = "co2", broken: str | None = 
     if broken is not None:
         (folder / "broken").write_text(broken)
     manifest = manifests.render(workload, version, folder, tree_digest(folder), ServeSection())
-    manifests.container_of(manifest)["command"] = ["python", "-m", "tests.serving.stand_in"]
+    manifests.container_of(manifest)["command"] = [*stand_in.COMMAND]
+    stand_in.allow()
     write_atomically(manifests.file(home, workload, version), manifests.text(manifest))
     return manifest
 
@@ -169,8 +173,10 @@ from serving import routes, servers, switch
 from serving.deploy import LocalTarget
 from serving.fleet import Fleet
 from serving.ledger import Ledger
+from tests.serving import stand_in
 holder, name = sys.argv[2].split(".")
 holder = {"servers": servers, "routes": routes, "Ledger": Ledger, "switch": switch, "Fleet": Fleet}[holder]
+stand_in.allow()
 step = getattr(holder, name)
 def cut_off(*arguments, **named):
     step(*arguments, **named)

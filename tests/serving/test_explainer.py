@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data.errors import UserError
 from serving.explainer import Busy, Explainer, Late
+from serving.trust import keys, signature
+from serving.trust.refusal import Untrusted
 from serving.why import Question
 from tests.serving.why.home import Home
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+    return Home(tmp_path).sign()
 
 
 @pytest.fixture
@@ -42,15 +46,61 @@ def with_one(home: Home, use: Callable[[Explainer], Awaitable[None]], **bounds: 
 
 
 def test_a_folder_that_was_changed_is_not_loaded(home: Home, question: Question) -> None:
-    """The digest is the one that was registered, or nothing is read; the process lives on."""
+    """Its files are the signed ones and those that were registered, or nobody is asked; signed anew as others they are not those."""
     (home.folder / "model.onnx").write_bytes(b"no model at all")
 
     async def use(explainer: Explainer) -> None:
-        for _ in range(2):
-            with pytest.raises(UserError, match="not the ones that answered"):
-                await explainer.explain(question)
+        with pytest.raises(UserError, match=r"not the signed ones: model\.onnx is not the file"):
+            await explainer.explain(question)
+        home.sign()
+        with pytest.raises(UserError, match="not the ones that answered"):
+            await explainer.explain(question)
+        assert explainer.pid is None
 
     with_one(home, use)
+
+
+def test_a_folder_that_nobody_signed_is_not_loaded(home: Home, question: Question) -> None:
+    """Unsigned, or signed with a key that is not trusted: the registered bytes alone are not enough, and looking makes no keys."""
+    signed = signature.beside(home.folder)
+
+    async def use(explainer: Explainer) -> None:
+        signed.unlink()
+        with pytest.raises(Untrusted, match=r"1\.sig is missing"):
+            await explainer.explain(question)
+        shutil.rmtree(keys.folder(home.home))
+        with pytest.raises(UserError, match="no keys"):
+            await explainer.explain(question)
+        assert not keys.folder(home.home).exists()
+        home.sign()
+        shutil.rmtree(keys.folder(home.home))
+        keys.signing(home.home)
+        with pytest.raises(Untrusted, match="not trusted"):
+            await explainer.explain(question)
+        assert explainer.pid is None
+
+    with_one(home, use)
+
+
+def test_a_folder_that_is_changed_while_it_is_loaded_is_not_kept(
+    home: Home, question: Question, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process looks again once it has loaded: what was read in between is thrown away."""
+    from training.explain import explanation
+    from training.explain.__main__ import Loaded
+
+    class Raced(explanation.Explainer):
+        def __init__(self, folder: Path, usual: Any) -> None:
+            super().__init__(folder, usual)
+            (folder / "model.onnx").write_bytes(b"another")
+
+    loaded, kept = Loaded(), (home.folder / "model.onnx").read_bytes()
+    with monkeypatch.context() as raced:
+        raced.setattr(explanation, "Explainer", Raced)
+        with pytest.raises(UserError, match="changed since"):
+            loaded.explainer(asdict(question))
+    (home.folder / "model.onnx").write_bytes(kept)
+    assert type(loaded.explainer(asdict(question))) is explanation.Explainer
 
 
 def test_a_folder_or_usual_inputs_that_are_gone_are_said(home: Home, question: Question) -> None:
@@ -105,10 +155,10 @@ def test_it_ends_when_nothing_is_asked_and_is_started_again(home: Home, question
     """Idle it leaves; the next question is answered as if nothing had happened."""
 
     async def use(explainer: Explainer) -> None:
-        gone = replace(question, folder=str(home.home / "nothing"))
+        gone = replace(question, background=str(home.home / "nothing"))
         pids = set()
         for _ in range(2):
-            with pytest.raises(UserError, match="files are gone"):
+            with pytest.raises(UserError, match="no usual inputs"):
                 await explainer.explain(gone)
             pids.add(explainer.pid)
             async with asyncio.timeout(60):
@@ -126,12 +176,15 @@ def test_an_answer_is_explained_and_a_picture_of_it(home: Home, tmp_path: Path) 
 
     from data.files import tree_digest
     from tests.serving.model_folders import pictures
+    from training.signing import sign
 
     folder = pictures(tmp_path / "pictures")
     usual = pd.DataFrame({"image": [[0.0] * 12, [1.0] * 12]})
     usual.to_parquet(tmp_path / "usual.parquet")
     row = {"image": [[5.0, 0.0, 0.0]] * 4}  # all of its ink in the first column
     asked = Question(folder=str(folder), digest=tree_digest(folder), background=str(tmp_path / "usual.parquet"), row=row)
+
+    signature.beside(folder).write_bytes(sign(folder, keys.signing(home.home).file))
 
     async def use(explainer: Explainer) -> None:
         found = await explainer.explain(asked)

@@ -221,6 +221,8 @@ from serving.fleet import Fleet
 from serving.ledger import Ledger
 from serving.release import Exposure
 from serving.rollout import RolloutSection
+from tests.serving import stand_in
+stand_in.allow()
 home = Path(sys.argv[1])
 fence = Ledger.at(home).release("co2").fence
 target = LocalTarget(home)
@@ -237,7 +239,8 @@ else:
     setattr(holder, name, cut_off)
 """
 RECONCILE = (
-    "import sys; from pathlib import Path; from serving.deploy import LocalTarget; LocalTarget(Path(sys.argv[1])).reconcile()"
+    "import sys; from pathlib import Path; from serving.deploy import LocalTarget; from tests.serving import stand_in\n"
+    "stand_in.allow(); LocalTarget(Path(sys.argv[1])).reconcile()"
 )
 
 

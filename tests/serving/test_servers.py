@@ -39,7 +39,7 @@ def test_a_scratch_server_ends_with_its_owner(home: Path) -> None:
     register(home, 1)
     code = (
         "import sys, time; from pathlib import Path; from serving import manifests; from serving.deploy import LocalTarget\n"
-        "home = Path(sys.argv[1])\n"
+        "from tests.serving import stand_in; stand_in.allow(); home = Path(sys.argv[1])\n"
         "with LocalTarget(home).scratch(manifests.read(manifests.file(home, 'co2', 1))) as server: print(server.pid, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True, cwd=ROOT)

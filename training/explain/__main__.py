@@ -2,7 +2,8 @@
 answer one on standard output; nobody else can reach it.
 
 It ends by itself where nothing is asked for a while, and at once where its input ends: it never outlives the gateway that started it. A
-model's folder is read only after its digest was found to be the one that was asked for, as the model server does.
+model's folder is read only after its digest was found to be the one that was asked for, and found so again once it is loaded. Who signed
+it is asked by whoever asks the question.
 """
 
 from __future__ import annotations
@@ -105,7 +106,9 @@ class Loaded:
             usual = background.read(Path(question["background"]), Signature.read(folder))
             while len(self._explainers) >= _LOADED:
                 self._explainers.popitem(last=False)
-            self._explainers[key] = Explainer(folder, usual)
+            loaded = Explainer(folder, usual)
+            verify(folder, question["digest"])  # again: what was loaded is what was checked, whoever wrote there in between
+            self._explainers[key] = loaded
         self._explainers.move_to_end(key)
         return self._explainers[key]
 

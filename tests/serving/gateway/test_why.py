@@ -20,7 +20,7 @@ HTML = {"Accept": "text/html"}
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return Home(tmp_path_factory.mktemp("why"))
+    return Home(tmp_path_factory.mktemp("why")).sign()
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_the_explain_verb_answers_as_kserve_has_it(gateway: Running, home: Home)
 @pytest.mark.slow
 def test_the_explaining_process_ends_with_the_gateway(tmp_path_factory: pytest.TempPathFactory) -> None:
     """However the gateway ends, nothing of it is left."""
-    home = Home(tmp_path_factory.mktemp("killed"))
+    home = Home(tmp_path_factory.mktemp("killed")).sign()
     running = started(home.home)
     try:
         reply = running.ask("GET", f"/why/{home.answered((1.0, 2.0, 3.0))}?explain=1", timeout_s=120)

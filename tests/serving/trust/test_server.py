@@ -145,6 +145,31 @@ def test_the_server_does_not_start(version: Version, capsys: pytest.CaptureFixtu
     assert refused == len(CLASSES) == 8
 
 
+RACED = """
+import sys
+from serving import __main__ as server
+class Raced(server.Session):
+    def __init__(self, folder):
+        super().__init__(folder)
+        (folder / "extra.json").write_text("{}")
+server.Session = Raced
+import serving.runtime
+serving.runtime.Server.serve = lambda self: sys.exit("it serves")
+server.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_changed_while_it_is_loaded_is_not_served(version: Version):
+    """What was checked and what was loaded are two reads: it is checked again before anybody is listened to."""
+    words = command(version.home)[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", RACED, *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "it serves" in done.stderr) == (2, False), done.stderr
+    assert "extra.json was added after it was signed" in done.stderr
+
+
 @contextmanager
 def supervised(home: Path) -> Iterator[LocalTarget]:
     try:

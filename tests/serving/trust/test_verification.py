@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from data.errors import UserError
 from data.files import tree_digest
-from serving.trust import envelope, keys, signature, verification
+from serving.trust import envelope, keys, signature, statement, verification
 from serving.trust.refusal import Untrusted
 from tests.serving.trust import signed
 from tests.serving.trust.signed import OF_A_FOLDER, Tamper, Version
@@ -232,6 +232,14 @@ def test_an_older_clearance_of_the_same_version_is_refused(version: Version):
     version.release.unlink()
     with pytest.raises(Untrusted, match=r"1\.release is missing"):
         verification.released(version.folder, trusted, expected)
+
+
+def test_a_sequence_that_is_no_number_is_refused(version: Version):
+    """`true` is equal to 1 in Python, and no sequence: our own key's statement that says so is none."""
+    said = type(version.expected)(**{**vars(version.expected), "sequence": True})
+    statement.write(version.release, said, keys.signing(version.home))
+    with pytest.raises(Untrusted, match="no release statement"):
+        statement.read(version.release, keys.read([version.public]))
 
 
 def test_a_signature_is_no_statement(version: Version):

@@ -12,6 +12,7 @@ from data.files import tree_digest, write_json
 from serving.gateway.ids import new_id
 from serving.ledger import Ledger
 from serving.records import Prediction, Records
+from serving.trust import keys, signature
 from serving.why import Walk, Why
 from tests.serving.model_folders import numbers
 
@@ -35,6 +36,13 @@ class Home:
         if registered:
             self.register("1", tree_digest(self.folder))
             self.ledger.promote(WORKLOAD, "1", expected=None, reason=f"it passed {EVIL}")
+
+    def sign(self) -> Home:
+        """Sign the version's files as they are, so that it may be explained."""
+        from training.signing import sign
+
+        signature.beside(self.folder).write_bytes(sign(self.folder, keys.signing(self.home).file))
+        return self
 
     def register(self, version: str, digest: str, **more: Any) -> None:
         """The ledger's record of a version."""
