@@ -45,7 +45,7 @@ def test_an_erasure_says_what_is_left_and_what_to_do():
         "/home/receipts/r.json",
         "still serving: 2; next: aiprime run shop",
         "still at shop.csv: yours",
-        "too short",
+        "columns and records only",
         "/mnt/away",
     ):
         assert said in text
