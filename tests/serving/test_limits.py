@@ -73,6 +73,7 @@ def opened(served: Served, text: bytes = b"") -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 def test_excess_is_told_when_to_come_back(bounded: Served) -> None:
     """Two run and one waits; the rest has a 429 with Retry-After at once, small requests are answered as ever, and the queue empties."""
     calls, (head, _) = bounded.calls(), batch(0)
@@ -98,6 +99,7 @@ def test_excess_is_told_when_to_come_back(bounded: Served) -> None:
     assert asked(bounded, 0).status == 200
 
 
+@pytest.mark.slow
 def test_past_the_deadline_the_work_ends(bounded: Served) -> None:
     """A prediction that takes for ever is a 504 after the deadline, in our shape, and no thread goes on with it."""
     began = time.monotonic()
@@ -239,6 +241,7 @@ def endless(connection: socket.socket, chunk: bytes) -> None:
         return
 
 
+@pytest.mark.slow
 def test_an_endless_body_ends(bounded: Served) -> None:
     """Chunks without end are refused where they pass the limit, wherever they are sent, and the connection ends."""
     for path in (b"/v2/models/hand/infer", b"/nowhere"):

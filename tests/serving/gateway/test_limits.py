@@ -36,6 +36,7 @@ def told(connection: socket.socket) -> bytes:
         return file.read()
 
 
+@pytest.mark.slow
 def test_slow_ends_are_given_up_within_ten_seconds(gateway: Running) -> None:
     """Silence, half a head, half a body, trickles of each: all closed in ten seconds, with a 408 where something had come."""
     begun = {
@@ -66,6 +67,7 @@ def test_slow_ends_are_given_up_within_ten_seconds(gateway: Running) -> None:
         assert gateway.predict(1).status == 200
 
 
+@pytest.mark.slow
 def test_an_idle_connection_may_stay(gateway: Running) -> None:
     """A client that had an answer keeps its connection for its next request, long past the patience with slow ends."""
     with ModelServer(echo) as server:
