@@ -7,6 +7,7 @@ nature (few values, columns that go together) stays. Columns that are one anothe
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from data import split
@@ -36,9 +37,15 @@ def count(table: Table, sides: np.ndarray) -> int:
         again, share, anyway = _again(table, _keys(table, names, grid), sides)
         if table.order is None and again > _FEW:
             _, anyway, _ = _again(table, _keys(table, names, grid, moved=True), sides)
-        if again > _FEW and share > 2 * anyway + 0.002:
+        if again > _beyond(again / share if again else 0.0, anyway):
             worst = max(worst, again)
     return worst
+
+
+def _beyond(rows: float, anyway: float) -> float:
+    """How many of so many rows may repeat: twice what would be anyway and 0.2 %, and three standard deviations of such a count."""
+    most = rows * (2 * anyway + 0.002)
+    return _FEW + most + 3 * math.sqrt(most)
 
 
 def _rich(table: Table, names: list[str]) -> bool:
