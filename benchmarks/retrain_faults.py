@@ -100,9 +100,7 @@ def worker(project: Project, times: int, chance: random.Random) -> Fact:
             for one in workers(project):
                 one.kill()
             took.append(until(lambda asked=asked: _ends(ledger, asked), 300, "the end of the run that was tried again"))
-            from orchestration.loop_sensor import ASKED
-
-            runs = _runs(instance, ASKED, str(asked.sequence))
+            runs = _runs(instance, retraining.ASKED, str(asked.sequence))
             assert all(one.is_finished for one in runs)
             tries.append(len(runs))
             assert len(_ends(ledger, asked)) == 1
