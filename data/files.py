@@ -8,6 +8,7 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,22 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         raise
     synced(path.parent)
     failpoint("after-rename", path.name)
+
+
+def make_once(file: Path, content: bytes) -> None:
+    """Make a secret (0600, its folder 0700), whole or not at all: of several who make it at once the first one's stays."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # 0600; what a crash leaves is in nobody's way
+    try:
+        with os.fdopen(handle, "wb") as output:
+            output.write(content)
+            output.flush()
+            os.fsync(output.fileno())
+        with suppress(FileExistsError):
+            os.link(beside, file)
+    finally:
+        Path(beside).unlink(missing_ok=True)
+    synced(file.parent)
 
 
 def move_whole(folder: Path, target: Path) -> None:

@@ -10,17 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
-import tempfile
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
-from data.files import synced, write_json
+from data.files import make_once, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,20 +62,7 @@ def secret(home: Path) -> Secret:
         if (home / FILE).exists():
             what = "the key that tombstones are read with is gone: what was forgotten cannot be kept out"
             raise UserError(what, where=str(file), next_step="restore it from a backup")
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, beside = tempfile.mkstemp(
-            dir=file.parent, prefix=f".{file.name}."
-        )  # 0600; what a crash left is in nobody's way
-        try:
-            with os.fdopen(handle, "wb") as output:
-                output.write(secrets.token_bytes(_BYTES))
-                output.flush()
-                os.fsync(output.fileno())
-            with suppress(FileExistsError):  # another process was first
-                os.link(beside, file)
-        finally:
-            Path(beside).unlink(missing_ok=True)
-        synced(file.parent)
+        make_once(file, secrets.token_bytes(_BYTES))
     content = file.read_bytes()
     if len(content) != _BYTES:
         raise UserError(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.files import sha256
+from data.files import sha256, synced
 from orchestration.backup.manifest import Kept
 from serving import snapshot
 
@@ -91,15 +91,6 @@ class Copies:
         self.linked += linked
         self.copied += 0 if linked else size
         self.files.append(Kept(path, digest, size, found.st_mode & 0o777, found.st_mtime_ns, found.st_ino))
-
-
-def synced(path: Path) -> None:
-    """Have a file, or a folder's names, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copied(source: Path, target: Path) -> tuple[str, os.stat_result]:

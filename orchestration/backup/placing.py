@@ -17,7 +17,7 @@ from pathlib import Path
 
 from data import state
 from data.errors import UserError
-from orchestration.backup.copying import synced
+from data.files import synced
 
 
 @contextmanager

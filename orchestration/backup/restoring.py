@@ -17,11 +17,10 @@ from pathlib import Path
 from assets import lease
 from data import infer, state, versions
 from data.errors import UserError
-from data.files import sha256, write_atomically
+from data.files import sha256, synced, write_atomically
 from data.places import Places
 from orchestration import sealing, whole_state
 from orchestration.backup import chains, erasures, manifest, placing, receipts
-from orchestration.backup.copying import synced
 from orchestration.backup.manifest import HOME, PROJECT, Manifest
 from orchestration.backup.relocating import relocate
 from serving import snapshot

@@ -20,10 +20,11 @@ from assets.provenance import tags
 from data import forgotten, state
 from data.errors import UserError
 from data.failpoints import failpoint
+from data.files import synced
 from data.places import Places
 from orchestration import whole_state
 from orchestration.backup import contents, manifest, receipts
-from orchestration.backup.copying import Copies, synced
+from orchestration.backup.copying import Copies
 from orchestration.backup.manifest import HOME, PROJECT, Manifest
 from serving import snapshot
 

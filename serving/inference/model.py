@@ -23,8 +23,6 @@ from serving.inference.requests import Requests
 from serving.inference.session import INLINE_SECONDS, Session
 from serving.inference.turns import Turns, processors
 
-FAILED = "the model failed on this request; the server's log says why"
-
 
 class OnnxModel(kserve.Model):
     """An exported folder behind KServe's Model. Requests come as a dict (v1), an InferRequest, or a Batch that the short route read."""

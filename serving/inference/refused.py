@@ -5,6 +5,7 @@ from __future__ import annotations
 Header = tuple[bytes, bytes]
 
 CLOSE: Header = (b"connection", b"close")
+FAILED = "the model failed on this request; the server's log says why"
 
 
 class Refused(Exception):

@@ -16,6 +16,7 @@ from data.errors import UserError
 from serving.inference.dataplane import ReadyDataPlane
 from serving.inference.metadata import PLATFORM
 from serving.inference.model import OnnxModel
+from serving.inference.refused import FAILED
 from serving.inference.turns import Busy, Late
 from serving.limits import Limits
 
@@ -68,7 +69,7 @@ class Servicer(InferenceServicer):
             await context.abort(CODES[type(error)], str(error))
         except Exception:
             log.exception("a gRPC request failed")
-            await context.abort(grpc.StatusCode.INTERNAL, "the model failed on this request; the server's log says why")
+            await context.abort(grpc.StatusCode.INTERNAL, FAILED)
 
 
 class RemoteCalls:

@@ -18,7 +18,7 @@ from serving.inference.bodies import Bodies, Receive
 from serving.inference.columns import InvalidRequest
 from serving.inference.drain import Drain
 from serving.inference.metadata import model_metadata
-from serving.inference.refused import CLOSE, Refused, again
+from serving.inference.refused import CLOSE, FAILED, Refused, again
 from serving.inference.turns import Busy, Gone, Late
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ BINARY = (b"content-type", b"application/octet-stream")
 JSON_LENGTH = b"inference-header-content-length"
 OPEN = ("/v1/models", "/v2", "/metrics")  # KServe's application also describes itself, repository endpoints included
 _BODY = (b"content-length", b"transfer-encoding")
-FAILED = "the model failed on this request; the server's log says why"
 
 
 class InferenceRoute:

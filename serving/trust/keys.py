@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import UserError
-from data.files import write_atomically
+from data.files import make_once, write_atomically
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -161,22 +160,7 @@ def _make(file: Path) -> None:
     text = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, beside = tempfile.mkstemp(dir=file.parent, prefix=".signing.")  # 0600
-    try:
-        with os.fdopen(handle, "wb") as output:
-            output.write(text)
-            output.flush()
-            os.fsync(output.fileno())
-        with suppress(FileExistsError):
-            os.link(beside, file)
-    finally:
-        Path(beside).unlink()
-    opened = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    make_once(file, text)
 
 
 def _publish(file: Path, key: PublicKey) -> None:
