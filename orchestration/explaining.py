@@ -51,7 +51,7 @@ def write(found: Facts, file: Path, kinds: tuple[str, ...]) -> None:
 
 
 def _explanation(places: Places, walk: Walk, wanted: str | None) -> dict[str, Any]:
-    from training.explain.__main__ import Loaded
+    from training.explain.loaded import Loaded
 
     question = walk.question
     if question is None:

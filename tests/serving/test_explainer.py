@@ -87,7 +87,7 @@ def test_a_folder_that_is_changed_while_it_is_loaded_is_not_kept(
 ) -> None:
     """The process looks again once it has loaded: what was read in between is thrown away."""
     from training.explain import explanation
-    from training.explain.__main__ import Loaded
+    from training.explain.loaded import Loaded
 
     class Raced(explanation.Explainer):
         def __init__(self, folder: Path, usual: Any) -> None:
