@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from assets import booted
+from assets import booted, signing
 from assets.spec import Spec
 from assets.stages import read_features
 from data import cutoff, versions
@@ -149,6 +149,7 @@ def _against(spec: Spec, platform: Platform, champion: str, table: Any, schema: 
             next_step="restore them from a backup, or promote another version",
         )
     ours = evaluate.read_losses(store / "evaluation")
+    signing.opened(platform.places, spec.name, champion)
     try:
         theirs = evaluate.losses_of(folder, table, schema)
         found = evaluate.compare_with_champion(ours, theirs, table, schema, spec.promote)

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from assets import evidence, inputs, yardstick
+from assets import evidence, inputs, signing, yardstick
 from assets.signals import SEED, TICK, Judge, Labels
 from assets.spec import Spec
 from assets.windows import Signal, Window, completed, due, iso, length_rows, length_s, read
@@ -42,7 +42,7 @@ def look(spec: Spec, platform: Platform, *, clock: float | None = None) -> Windo
     if champion is None:
         return None
     records = Records.at(platform.places.home)
-    model = platform.places.models(spec.name, champion.version)
+    model = signing.opened(platform.places, spec.name, champion.version)
     signature = Signature.read(model)
     records.absorb(signature, inputs.sole_entity(platform.places, spec, signature))
     epoch = epoch_of(ledger, spec.name)
@@ -53,7 +53,7 @@ def look(spec: Spec, platform: Platform, *, clock: float | None = None) -> Windo
         return _silent(spec, platform, champion.version, before)
     measured = yardstick.read(platform.places, spec.name, champion.version)
     labels = _labels(records, spec, before, span.end, epoch.after, clock)
-    judge = Judge(spec, platform, records, signature, measured, champion.version, epoch.after)
+    judge = Judge(spec, platform, records, signature, measured, (champion.version, model), epoch.after)
     signals = {
         "quality": judge.quality(labels),
         "truth": judge.truth(labels),

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from assets import aliases, booted, evidence, lease
+from assets import aliases, booted, evidence, lease, signing
 from assets.spec import Spec
 from serving import routes
 from serving.ledger import Conflict, Decision
@@ -142,9 +142,11 @@ def replay(
 
     None are sent where it reads other inputs than the champion, for which the logged requests were completed: its shadow then shows.
     """
-    folder = platform.places.models(spec.name, registered.version)
-    theirs = Signature.read(platform.places.models(spec.name, release.champion or ""))
-    if not logged or {c.name for c in Signature.read(folder).inputs} != {c.name for c in theirs.inputs}:
+    if not logged:
+        return 0, []
+    folder = signing.opened(platform.places, spec.name, registered.version)
+    theirs = Signature.read(signing.opened(platform.places, spec.name, release.champion or ""))
+    if {c.name for c in Signature.read(folder).inputs} != {c.name for c in theirs.inputs}:
         return 0, []
     digest = registered.payload["model_digest"]
     answered = booted.answers(spec, platform, folder, digest, [asked(spec.name, one) for one in logged])

@@ -19,6 +19,8 @@ from serving.records import Records
 from training.signature import Signature
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from assets.platform import Platform
@@ -52,11 +54,12 @@ class Judge:
         records: Records,
         signature: Signature,
         measured: Yardstick | None,
-        version: str,
+        version: tuple[str, Path],
         epoch: int,
     ) -> None:
+        """`version`: its number, and its folder, whose signature the caller checked."""
         self._spec, self._platform, self._records, self._signature = spec, platform, records, signature
-        self._measured, self._version, self._epoch = measured, version, epoch
+        self._measured, (self._version, self._model), self._epoch = measured, version, epoch
         self.sampled = 0
 
     def quality(self, labels: Labels) -> Signal:
@@ -152,9 +155,8 @@ class Judge:
         if rows.empty or self._measured is None:
             unknown = Signal(state="unknown" if self._measured is None else "no data", said="nothing to compare")
             return {"drift": unknown, "estimate": unknown}
-        model = self._platform.places.models(self._spec.name, self._version)
-        found = self._drift(yardstick.with_predictions(rows, model), end, drifting=drifting)
-        return {"drift": found, "estimate": self._estimate(rows, model)}
+        found = self._drift(yardstick.with_predictions(rows, self._model), end, drifting=drifting)
+        return {"drift": found, "estimate": self._estimate(rows)}
 
     def _drift(self, rows: pd.DataFrame, end: float, *, drifting: bool) -> Signal:
         from data import drift
@@ -183,14 +185,14 @@ class Judge:
             detail={"features": features, "worst": found.worst, "page": page.name if page.is_file() else None},
         )
 
-    def _estimate(self, rows: pd.DataFrame, model: Any) -> Signal:
+    def _estimate(self, rows: pd.DataFrame) -> Signal:
         from training import stability
         from training.estimate import expected_losses
 
         measured = self._measured
         if measured is None or not len(measured.expected):
             return Signal(state="unknown", said="the model says nothing of its own error")
-        answers = inputs.answers(rows, model)
+        answers = inputs.answers(rows, self._model)
         losses = expected_losses(answers, self._spec.task, measured.metric, temperature=measured.temperature)
         limit = stability.calibrate(
             measured.expected, window=max(len(losses), 1), false_alarms=self._spec.monitor.false_alarms, seed=SEED

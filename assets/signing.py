@@ -40,6 +40,22 @@ def version(places: Places, workload: str, number: str, digest: str) -> None:
         write_atomically(file, candidate(places, workload, folder, digest).read_bytes())
 
 
+def opened(places: Places, workload: str, number: str) -> Path:
+    """A registered version's folder, to be loaded by whoever judges it: signed by a trusted key, and the very bytes that were registered.
+
+    Untrusted (a UserError) else, before anything of it is parsed.
+    """
+    folder = places.models(workload, number)
+    registered = [one for one in Ledger.at(places.home).history(workload, "registered") if one.version == number]
+    if not registered:
+        raise Untrusted(f"{workload}: version {number} was never registered", where=folder)
+    found, wanted = verification.candidate(folder, keys.accepted(places.home)).digest, registered[-1].payload["model_digest"]
+    if found != wanted:
+        what = f"{workload}: version {number} is not what was registered: {found[:12]} instead of {wanted[:12]}"
+        raise Untrusted(what, where=folder)
+    return folder
+
+
 def missing(places: Places) -> list[str]:
     """Sign every registered version that has no signature and whose files are what the ledger says; a line for each, also where not."""
     ledger, done = Ledger.at(places.home), []

@@ -17,6 +17,7 @@ from serving.ledger import Ledger
 from serving.manifests import ServeSection
 from serving.supervision import Supervisor
 from serving.trust import keys, signature, verification
+from serving.trust.refusal import Untrusted
 from tests.assets.judged import Here
 from training import signing as door
 
@@ -116,3 +117,28 @@ def test_a_state_from_before_is_adopted(here: Here):
     assert signing.verify(here.places) == []
     (here.places.models("co2", 2) / "more").write_text("")
     assert "more was added after it was signed" in signing.verify(here.places)[0]
+
+
+def test_what_judges_a_version_opens_what_was_signed_and_registered(here: Here):
+    """The monitors and the gate load a version as its server does: not unsigned, not changed, not another version's folder."""
+    register(here, 1)
+    with pytest.raises(Untrusted, match="what it would sign is not signed"):
+        signing.opened(here.places, "co2", "1")
+    signing.missing(here.places)
+    assert signing.opened(here.places, "co2", "1") == here.places.models("co2", 1)
+    (here.places.models("co2", 1) / "model.json").write_text("other")
+    with pytest.raises(Untrusted, match=r"model\.json is not the file that was signed"):
+        signing.opened(here.places, "co2", "1")
+
+
+def test_a_signed_folder_of_another_version_is_not_opened(here: Here):
+    """Each is signed; which one is which, the ledger says."""
+    register(here, 1), register(here, 2)
+    signing.missing(here.places)
+    one, two = here.places.models("co2", 1), here.places.models("co2", 2)
+    shutil.copytree(one, two, dirs_exist_ok=True)
+    shutil.copyfile(signature.beside(one), signature.beside(two))
+    with pytest.raises(Untrusted, match="is not what was registered"):
+        signing.opened(here.places, "co2", "2")
+    with pytest.raises(Untrusted, match="never registered"):
+        signing.opened(here.places, "co2", "3")
