@@ -71,7 +71,7 @@ def refuse_without(reason: str) -> None:
 
 
 def default_window(spec: Spec, places: Places, until: datetime) -> timedelta | int:
-    """`retrain.holdout` of the time from the dataset's first row to `until` (and the span of an example); of the rows, without time."""
+    """What `retrain` says of the time from the dataset's first row to `until` (and the span of an example); of the rows, without time."""
     import pyarrow.parquet as pq
 
     path = places.store(spec.name) / "dataset.parquet"
@@ -80,7 +80,7 @@ def default_window(spec: Spec, places: Places, until: datetime) -> timedelta | i
     if spec.data.time is None:
         return max(1, round(spec.retrain.holdout * pq.read_metadata(path).num_rows))
     first = pq.read_table(path, columns=[spec.data.time])[0][0].as_py()
-    return max(until - first, timedelta(0)) * spec.retrain.holdout + span(spec)
+    return spec.retrain.judged_on(until - first) + span(spec)
 
 
 def span(spec: Spec) -> timedelta:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
@@ -43,6 +44,7 @@ class RetrainSection(Section):
     holdout: float = Field(
         default=0.15, gt=0, lt=0.9
     )  # the share of the known time, up to the watermark, that the gate judges on
+    holdout_most: Duration | None = None  # and no more time than this: what is kept to judge on, the model lacks
     labels: bool = False  # learn from the ledger's labels beside the re-read source
 
     @model_validator(mode="after")
@@ -50,6 +52,11 @@ class RetrainSection(Section):
         if self.k > self.n:
             raise ValueError(f"k: {self.k} of the last {self.n} windows can never raise an alarm; k is at most n")
         return self
+
+    def judged_on(self, known: timedelta) -> timedelta:
+        """How much of the newest known time the gate judges on."""
+        share = max(known, timedelta(0)) * self.holdout
+        return share if self.holdout_most is None else min(share, timedelta(seconds=seconds(self.holdout_most)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ import json
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -66,7 +65,7 @@ class Past:
     def cutoff(self, until: pd.Timestamp, frozen: Window | None) -> Cutoff:
         """What a retrain asked for at `until` is fitted and judged on; the window is assets/retraining.py's default."""
         first = self.source[self.spec.data.time or ""].iloc[0]
-        window: timedelta = (until - first).to_pytimedelta() * self.spec.retrain.holdout + span(self.spec)
+        window = self.spec.retrain.judged_on((until - first).to_pytimedelta()) + span(self.spec)
         return Cutoff(until=until.to_pydatetime(), window_s=round(window.total_seconds()), frozen=frozen)
 
     def rows(self, cutoff: Cutoff) -> pd.DataFrame:

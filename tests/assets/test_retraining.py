@@ -102,6 +102,10 @@ def test_the_window_is_the_share_that_the_yaml_states(here: Here):
     share = spec().retrain.holdout
     found = retraining.default_window(spec(), here.places, at(1991))
     assert found == (at(1991) - at(1971)) * share + 48 * WEEK
+    retrain = spec().retrain
+    for most, of in (("26w", 26 * WEEK), ("1000w", (at(1991) - at(1971)) * share)):
+        capped = spec().model_copy(update={"retrain": retrain.model_copy(update={"holdout_most": most})})
+        assert retraining.default_window(capped, here.places, at(1991)) == of + 48 * WEEK
 
 
 def test_the_frozen_holdout_follows_the_promotions(here: Here):
