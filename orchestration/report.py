@@ -121,7 +121,7 @@ def models(places: Places) -> list[dict[str, Any]]:
     from serving.records import Records
 
     ledger, records = Ledger.at(places.home), Records.at(places.home)
-    return [facts.plain(facts.read(ledger, records, name)) for name in ledger.workloads()]
+    return [facts.plain(facts.read(ledger, records, name, home=places.home)) for name in ledger.workloads()]
 
 
 def status_text(found: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ def text(model: Facts) -> str:
     """One model's block."""
     rows = [
         ("champion", _champion(model)),
+        ("signed", _found(model["vouched"])),
+        ("features", _found(model["stored"])),
         ("challenger", _challenger(model)),
         *_seen(model),
         ("traffic", _traffic(model)),
@@ -31,6 +33,11 @@ def _champion(model: Facts) -> str:
         return "none: nothing serves"
     previous = f"; a rollback leads to version {model['previous']}" if model["previous"] else ""
     return f"version {model['champion']} since {model['since'][:19]}{previous}{'; the release is paused' if model['paused'] else ''}"
+
+
+def _found(one: Facts | None) -> str:
+    """Who vouches for the champion, or how old its stored feature values are; what is amiss shouts."""
+    return "" if one is None else one["said"] if one["well"] else f"LOOK: {one['said']}"
 
 
 def _challenger(model: Facts) -> str:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from serving import strict_json
+from serving.freshness import span
 from serving.gateway.online import OnlineStore, Row
 from serving.gateway.refusal import Refusal
 from serving.inference.times import epoch_seconds
@@ -194,7 +195,7 @@ class _Filling:
         ttl_s = self._signature.ttl_seconds
         if ttl_s is not None and age_s > ttl_s:
             if self._signature.on_stale == "refuse":
-                raise Refusal(503, f"stale: the values{of} are {_span(age_s)} old (from {_iso(at)}), older than {_span(ttl_s)}")
+                raise Refusal(503, f"stale: the values{of} are {span(age_s)} old (from {_iso(at)}), older than {span(ttl_s)}")
             self.stale = True
         return at
 
@@ -271,10 +272,3 @@ def _shown(value: Any) -> str:
 
 def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _span(seconds: float) -> str:
-    for name, size in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds:.0f} s"

@@ -82,6 +82,13 @@ class OnlineStore:
         """Every entity that has values."""
         return [self._entity(key) for (key,) in self._db.execute(f'SELECT DISTINCT entity_key FROM "{self._table}"')]
 
+    def times(self, columns: Collection[str], most: int) -> list[datetime]:
+        """The time of these columns by entity, of at the most `most` entities; one that has none of them is left out."""
+        names = [feature for feature, column in self._names.features.items() if column in columns]
+        some = f'SELECT DISTINCT entity_key FROM "{self._table}" LIMIT ?'
+        asked = f'SELECT min(event_ts) FROM "{self._table}" WHERE entity_key IN ({some}) AND feature_name IN ({",".join("?" * len(names))}) GROUP BY entity_key'
+        return [_event_time(stored) for (stored,) in self._db.execute(asked, (most, *names))]
+
     def place(self, entity: str) -> tuple[str, bytes] | None:
         """The table and the key under which the entity, named by text, has its values; None where the text can name none."""
         try:

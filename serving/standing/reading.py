@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
+from serving.freshness import fresh
 from serving.ledger import Decision, Kind, Ledger
 from serving.records.store import Records
 from serving.standing import watched
 from serving.standing.sentences import told
 from serving.standing.view import JUDGED, Arm, Look, Standing, State
+from serving.vouching import vouched
 
 WINDOWS, DECISIONS, REQUESTS = 200, 30, 10_000
 _TURNS: tuple[Kind, ...] = ("registered", "promoted", "rolled_back", "refused", "retrain", "called", "replay")
@@ -23,8 +26,19 @@ def known(ledger: Ledger, workload: str) -> bool:
     return bool(ledger.latest(workload, 1))
 
 
-def read(ledger: Ledger, records: Records, workload: str, *, windows: int = WINDOWS, requests: int = REQUESTS) -> Standing:
-    """The whole view: the newest `windows`, and traffic of the latest `requests`. UserError where a database cannot be read."""
+def read(
+    ledger: Ledger,
+    records: Records,
+    workload: str,
+    *,
+    home: Path | None = None,
+    windows: int = WINDOWS,
+    requests: int = REQUESTS,
+) -> Standing:
+    """The whole view: the newest `windows`, and traffic of the latest `requests`. UserError where a database cannot be read.
+
+    `home` is where the models and their features lie: without it nothing is said of the champion's signature, nor of their age.
+    """
     release, champion = ledger.release(workload), ledger.champion(workload)
     turns, seen = ledger.latest(workload, _KEPT_TURNS, _TURNS), ledger.latest(workload, windows, ("window",))
     begun = watched.epoch(turns, seen[-1].sequence) if seen else None
@@ -71,12 +85,14 @@ def read(ledger: Ledger, records: Records, workload: str, *, windows: int = WIND
         rules=rules,
         arms=_arms(records, workload, requests),
         told=tuple(told(one) for one in reversed(ledger.latest(workload, DECISIONS, _SAID))),
+        vouched=vouched(home, ledger, workload, release.champion) if home and release.champion else None,
+        stored=fresh(home, workload, release.champion) if home and release.champion else None,
     )
 
 
-def briefly(ledger: Ledger, records: Records, workload: str) -> Standing:
+def briefly(ledger: Ledger, records: Records, workload: str, *, home: Path | None = None) -> Standing:
     """The same with fewer windows and requests: for a list of many."""
-    return read(ledger, records, workload, windows=40, requests=1000)
+    return read(ledger, records, workload, home=home, windows=40, requests=1000)
 
 
 def judged(champion: str | None, windows: Sequence[Look], call: str) -> tuple[State, str]:

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from serving.freshness import Freshness
+from serving.vouching import Vouched
+
 State = Literal["ok", "alarm", "unknown"]  # of a model: green, red, grey
 SIGNALS = ("quality", "estimate", "drift", "truth", "volume")
 JUDGED = SIGNALS[:3]  # those that can make a model green
@@ -166,6 +169,8 @@ class Standing:
     rules: Mapping[str, Any] = field(default_factory=dict)  # of `retrain`, as the last window had them
     arms: tuple[Arm, ...] = ()
     told: tuple[Said, ...] = ()  # newest first
+    vouched: Vouched | None = None  # who vouches for the champion's files; None: not looked at
+    stored: Freshness | None = None  # how old the values are that complete its requests; None: it stores none
 
     @property
     def last(self) -> Look | None:
@@ -187,6 +192,11 @@ def plain(standing: Standing) -> dict[str, Any]:
             window[name] = iso(window[name])
     for name in ("known_until", "drift_at"):
         found[name] = iso(found[name])
+    for name, one in (("vouched", standing.vouched), ("stored", standing.stored)):
+        if one is not None:
+            found[name] |= {"well": one.well, "said": one.said}
+    for name in ("oldest", "newest") if found["stored"] else ():
+        found["stored"][name] = iso(found["stored"][name])
     return found
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data.errors import UserError
 from data.files import sha256, tree_digest
+from serving import vouching
 from serving.ledger import Decision, Ledger
 from serving.why.steps import Step
 
@@ -47,40 +47,26 @@ def files(home: Path, workload: str, version: str, registered: Decision | None) 
 
 def vouched(home: Path, workload: str, version: str, ledger: Ledger) -> Step:
     """The folder's signature, and the statement that lets it serve."""
-    from serving.trust import keys, statement
-    from serving.trust.refusal import Untrusted
-    from serving.trust.verification import candidate
-
-    folder = home / "models" / workload / version
-    cleared = next((one for one in reversed(ledger.latest(workload, 1000, ("cleared",))) if one.version == version), None)
-    facts: Facts = {"signed": False, "cleared": cleared.sequence if cleared else None}
-    parts, amiss = [], []
-    try:
-        trusted = keys.found(home)
-        facts["key"] = candidate(folder, trusted).key
-        facts["signed"] = True
-        parts.append(f"Signed by key {facts['key'][:12]}; the signature was checked again just now and holds.")
-        said = statement.read(statement.beside(folder), trusted)
-        facts["statement"] = said.sequence
-        parts.append(f"A release statement lets it serve, by decision {said.sequence} of the ledger.")
-        if cleared is not None and cleared.sequence != said.sequence:
-            amiss.append(f"the ledger's newest clearing is decision {cleared.sequence}, the statement's is {said.sequence}")
-    except Untrusted as error:
-        amiss.append(error.what)
-    except (UserError, OSError) as error:
-        amiss.append(str(error).splitlines()[0])
-    if cleared is not None:
-        facts |= {"cleared_at": cleared.at, "cleared_by": cleared.payload.get("by", cleared.actor)}
-        parts.append(
-            f"The ledger cleared it on {cleared.at[:16].replace('T', ' ')} UTC: {cleared.payload.get('reason') or 'no reason given'}."
-        )
+    found = vouching.vouched(home, ledger, workload, version, files=True)
+    facts: Facts = {"signed": found.key is not None, "cleared": found.cleared}
+    parts = []
+    if found.key is not None:
+        facts["key"] = found.key
+        parts.append(f"Signed by key {found.key[:12]}; the signature was checked again just now and holds.")
+    if found.statement is not None:
+        facts["statement"] = found.statement
+        parts.append(f"A release statement lets it serve, by decision {found.statement} of the ledger.")
+    if found.cleared is not None:
+        facts |= {"cleared_at": found.at, "cleared_by": found.by}
+        parts.append(f"The ledger cleared it on {found.at[:16].replace('T', ' ')} UTC: {found.reason or 'no reason given'}.")
     return Step(
         name="signature",
         title="Who vouches for its files",
         said=" ".join(parts) or "Nobody does.",
-        source=f"models/{workload}/{version}.sig, .release" + (f" and ledger, decision {cleared.sequence}" if cleared else ""),
+        source=f"models/{workload}/{version}.sig, .release"
+        + (f" and ledger, decision {found.cleared}" if found.cleared else ""),
         facts=facts,
-        gone="; ".join(amiss) or None,
+        gone="; ".join(found.amiss) or None,
     )
 
 

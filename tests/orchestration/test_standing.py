@@ -61,6 +61,6 @@ def test_scripts_get_the_pages_facts(tmp_path: Path, monkeypatch: pytest.MonkeyP
     told = years(tmp_path)
     (tmp_path / "project" / "orchestration" / "workloads").mkdir(parents=True)
     found = report.status(Places(root=tmp_path / "project", home=tmp_path))
-    told_again = facts.plain(facts.read(told.ledger, told.records, "co2"))
+    told_again = facts.plain(facts.read(told.ledger, told.records, "co2", home=tmp_path))
     assert json.dumps(found["models"]) == json.dumps([told_again])
     assert "co2" in report.status_text(found)

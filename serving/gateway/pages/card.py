@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.cards import Card, Section, completeness, sections
-from serving.gateway.pages.markup import badge, clock, esc, frame, model_path, table
+from serving.freshness import Freshness
+from serving.gateway.pages.markup import badge, clock, esc, frame, loud, model_path, table
 from serving.ledger import Decision
+from serving.vouching import Vouched
 
 
-def page(card: Card, decisions: Sequence[Decision] = (), *, state: str = "") -> str:
-    """The page. `decisions` are the ledger's of this version, oldest first; `state` is its place in the release.
+def page(
+    card: Card,
+    decisions: Sequence[Decision] = (),
+    *,
+    state: str = "",
+    vouched: Vouched | None = None,
+    stored: Freshness | None = None,
+) -> str:
+    """The page. `decisions` are the ledger's of this version, oldest first; `state` is its place in the release ("" none);
+    `vouched` and `stored` what was just found of its signature, and of the feature values that it reads.
 
     Without decisions it is what was known at the registration: the file beside the model.
     """
@@ -21,7 +31,10 @@ def page(card: Card, decisions: Sequence[Decision] = (), *, state: str = "") -> 
         f'<h1>{esc(card.name)} {esc(card.version)}</h1>{whole}<span class="soft">{esc(state)}</span></header>'
     )
     body = "".join(map(_section, sections(card)))
-    return frame(f"{card.name} {card.version}: AI Prime", f"{head}<main>{_since(card, decisions)}{body}</main>{_FOOT}")
+    return frame(
+        f"{card.name} {card.version}: AI Prime",
+        f"{head}<main>{_since(card, decisions)}{_trust(vouched, state)}{_stored(stored)}{body}</main>{_FOOT}",
+    )
 
 
 _FOOT = "<footer>Made from the version's bill of materials (CycloneDX 1.6), which a client that asks for no HTML gets at this address.</footer>"
@@ -50,6 +63,31 @@ def _since(card: Card, decisions: Sequence[Decision]) -> str:
     shown = table("Decisions about this version, newest first", ["when", "what", "why", "by"], rows)
     said = "".join(f"<p>{line}</p>" for line in lines)
     return f"<section><h2>Since then</h2>{said}<details><summary>{len(rows)} decisions</summary>{shown}</details></section>"
+
+
+def _trust(vouched: Vouched | None, state: str) -> str:
+    """Who vouches for the files, and that they were just looked at. That a version which serves nobody was not cleared is no alarm."""
+    if vouched is None:
+        return ""
+    told = []
+    if vouched.key is not None:
+        told.append(
+            f"Signed by the key <code>{esc(vouched.key)}</code>. Its files were hashed again just now: they are those that were signed."
+        )
+    if vouched.cleared is not None:
+        by = "a person" if vouched.by == "person" else f"the {esc(vouched.by)}"
+        told.append(
+            f"Cleared to serve on {clock(vouched.at)} by {by} (decision {vouched.cleared} of the ledger): {esc(vouched.reason or 'no reason given')}."
+        )
+    told += [loud(one) if state or vouched.cleared is not None else esc(one) for one in vouched.amiss]
+    return f"<section><h2>Signed and cleared</h2>{''.join(f'<p>{line}</p>' for line in told)}</section>"
+
+
+def _stored(stored: Freshness | None) -> str:
+    if stored is None:
+        return ""
+    said = esc(stored.said) if stored.well else loud(stored.said)
+    return f"<section><h2>Stored feature values</h2><p>{said}</p></section>"
 
 
 def _section(one: Section) -> str:

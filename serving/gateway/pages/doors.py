@@ -20,6 +20,7 @@ from aiohttp import web
 
 from data.errors import UserError
 from serving.cards import Card, bom_file
+from serving.freshness import fresh
 from serving.gateway.pages import card, model, overview
 from serving.gateway.pages.markup import HEADERS
 from serving.gateway.pages.recent import SHOWN
@@ -27,6 +28,7 @@ from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
 from serving.ledger import Kind, Ledger
 from serving.standing import Standing, briefly, known, plain, read
+from serving.vouching import vouched
 
 if TYPE_CHECKING:
     from serving.gateway.completion import Completion
@@ -79,7 +81,9 @@ class Pages:
 
         def drawn() -> str:
             names = sorted(served | set(self._ledger.workloads()))
-            return overview.page([briefly(self._ledger, self._records, name) for name in names], every_s=_every(request))
+            return overview.page(
+                [briefly(self._ledger, self._records, name, home=self._home) for name in names], every_s=_every(request)
+            )
 
         return _html(await self._read(drawn))
 
@@ -92,7 +96,7 @@ class Pages:
         def found() -> Standing:
             if route is None and not known(self._ledger, workload):
                 raise Refusal(404, f"no workload {workload[:100]!r}")
-            return read(self._ledger, self._records, workload)
+            return read(self._ledger, self._records, workload, home=self._home)
 
         if not _browser(request):
             return web.Response(body=orjson.dumps(plain(await self._read(found))), content_type="application/json")
@@ -154,7 +158,8 @@ def version_page(home: Path, ledger: Ledger, workload: str, version: str) -> str
     release = ledger.release(workload)
     places = {release.previous: "previous", release.challenger: "challenger", release.champion: "champion"}
     decided = [one for one in ledger.latest(workload, _KEPT, _DECIDED) if one.version == version]
-    return card.page(found, decided, state=places.get(version, ""))
+    trusted = vouched(home, ledger, workload, version, files=True)
+    return card.page(found, decided, state=places.get(version, ""), vouched=trusted, stored=fresh(home, workload, version))
 
 
 def drift_page(home: Path, workload: str, name: str) -> bytes:

@@ -43,6 +43,11 @@ def badge(state: str, word: str | None = None) -> str:
     return f'<span class="badge {state}"><span aria-hidden="true">{sign}</span> {esc(word or usual)}</span>'
 
 
+def loud(word: str) -> str:
+    """What somebody should look at: a sign, a word and a colour."""
+    return f'<span class="loud"><span aria-hidden="true">▲</span> {esc(word)}</span>'
+
+
 def figure(value: float | None) -> str:
     """A number with four figures that mean something."""
     if value is None or not math.isfinite(value):

@@ -14,6 +14,7 @@ from serving.gateway.pages.markup import (
     esc,
     figure,
     frame,
+    loud,
     milliseconds,
     model_path,
     moment,
@@ -66,10 +67,30 @@ def _facts(one: Standing) -> str:
         ("Truth known up to", moment(one.known_until), _labelled(one)),
         ("Requests", whole(one.requests), _latency(one)),
     ]
+    return _listed(cells, "facts") + _listed([*_vouched(one), *_stored(one)], "facts long")
+
+
+def _listed(cells: Sequence[tuple[str, str, str]], kind: str) -> str:
     shown = "".join(
         f'<div><dt>{name}</dt><dd class="big">{big}</dd><dd class="small soft">{more}</dd></div>' for name, big, more in cells
     )
-    return f'<dl class="facts">{shown}</dl>'
+    return f'<dl class="{kind}">{shown}</dl>' if cells else ""
+
+
+def _vouched(one: Standing) -> list[tuple[str, str, str]]:
+    """Whether what serves is signed and cleared, by which key, when and by whom."""
+    if (found := one.vouched) is None:
+        return []
+    return [("Signed and cleared", "yes" if found.well else loud("no"), esc(found.said))]
+
+
+def _stored(one: Standing) -> list[tuple[str, str, str]]:
+    """How old the values are that complete its requests."""
+    if (found := one.stored) is None:
+        return []
+    word = "of any age" if found.ttl_s is None else "fresh"
+    big = word if found.well else loud("stale" if found.stale else "not there")
+    return [("Stored feature values", big, esc(found.said))]
 
 
 def _version(one: Standing, version: str) -> str:
@@ -129,7 +150,7 @@ def _windows(one: Standing) -> str:
         "Windows, newest first", ["window", "version", "rows", "state", "what was seen"], [_row(look) for look in newest]
     )
     return (
-        f'<section><h2>{len(one.windows)} windows</h2><p class="soft small">{_LEGEND}{rule}{played}</p><div class="chart">{timeline(one)}</div>'
+        f'<section><h2>{len(one.windows)} window{"s" if len(one.windows) > 1 else ""}</h2><p class="soft small">{_LEGEND}{rule}{played}</p><div class="chart">{timeline(one)}</div>'
         f"<details><summary>As a table: the last {len(newest)}</summary>{shown}</details></section>"
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.gateway.pages import bars
-from serving.gateway.pages.markup import badge, esc, figure, frame, milliseconds, model_path, moment, whole
+from serving.gateway.pages.markup import badge, esc, figure, frame, loud, milliseconds, model_path, moment, whole
 from serving.standing import Arm, Look, Signal, Standing
+from serving.trust.keys import short
 
 _SHOWN = ("quality", "estimate", "drift")  # the first of them that is known is what a card shows
 _NAMES = {"quality": "measured error", "estimate": "expected error", "drift": "drift"}
@@ -15,7 +16,7 @@ _NAMES = {"quality": "measured error", "estimate": "expected error", "drift": "d
 def page(standings: Sequence[Standing], *, every_s: int | None = None) -> str:
     """The overview as HTML."""
     cards = "".join(map(_card, standings)) or "<p>No workload serves yet: <code>aiprime run NAME</code></p>"
-    red = sum(one.state == "alarm" for one in standings)
+    red = sum(one.state == "alarm" or not _well(one) for one in standings)
     said = f"{len(standings)} models, {red or 'none'} to look at" if standings else ""
     body = (
         f'<header><h1>AI Prime</h1><span class="soft">{said}</span></header><main><div class="cards">{cards}</div></main>'
@@ -31,8 +32,29 @@ def _card(one: Standing) -> str:
     href = esc(model_path(one.workload))
     return (
         f'<article class="card {one.state}"><div class="top"><h2><a href="{href}">{esc(one.workload)}</a></h2>{badge(one.state)}</div>'
-        f'<div class="small">{release(one)}</div>{chart}<div class="small">{error(one)}</div><div class="small soft">{traffic(one)}</div></article>'
+        f'<div class="small">{release(one)}</div>{chart}<div class="small">{error(one)}</div><div class="small soft">{traffic(one)}</div>{_trust(one)}</article>'
     )
+
+
+def _well(one: Standing) -> bool:
+    """Whether its champion is signed and cleared, and its stored feature values are as fresh as they should be."""
+    return all(found is None or found.well for found in (one.vouched, one.stored))
+
+
+def _trust(one: Standing) -> str:
+    """The same in words."""
+    found, stored, lines = one.vouched, one.stored, []
+    if found is not None:
+        well = f"signed by key {esc(short(found.key or ''))}, cleared <time>{esc(found.at[:10])}</time>"
+        lines.append(well if found.well else f"{loud('not signed and cleared')}: {esc('; '.join(found.amiss))}")
+    if stored is not None:
+        well = "stored feature values " + ("of any age" if stored.ttl_s is None else "fresh")
+        lines.append(
+            well
+            if stored.well
+            else f"{loud('stored feature values' + (' stale' if stored.stale else ''))}: {esc(stored.briefly)}"
+        )
+    return "".join(f'<div class="small soft">{line}</div>' for line in lines)
 
 
 def telling(windows: Sequence[Look]) -> str:

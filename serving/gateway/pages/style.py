@@ -25,11 +25,11 @@ section,.card{background:var(--card);border:1px solid var(--line);border-radius:
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:1px;background:var(--card);border:1px solid var(--line);border-radius:12px;
 overflow:hidden;margin:16px 0;padding:0}
 .facts div{box-shadow:0 0 0 1px var(--line);padding:12px 14px}.facts dt{font-size:12px;color:var(--soft);text-transform:uppercase;letter-spacing:.05em}
-.facts dd{margin:2px 0 0}.facts dd.big{font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
+.facts.long{grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr))}.facts dd{margin:2px 0 0}.facts dd.big{font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));align-items:start;gap:16px}.two section{margin:0}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}caption{position:absolute;left:-9999px}
 th,td{text-align:left;padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}th{font-size:12px;color:var(--soft);font-weight:600}
-tr:last-child td{border-bottom:0}td{font-variant-numeric:tabular-nums;overflow-wrap:break-word}.said{min-width:220px;overflow-wrap:anywhere}td time{white-space:nowrap}
+tr:last-child td{border-bottom:0}td{font-variant-numeric:tabular-nums;overflow-wrap:break-word}.said{min-width:220px;overflow-wrap:anywhere}td time,.card time{white-space:nowrap}
 .loud{color:var(--bad);font-weight:600}pre{background:var(--bg);border:1px solid var(--line);border-radius:8px;padding:10px 12px;overflow-x:auto;font-size:13px;margin:8px 0}
 .links{display:flex;flex-wrap:wrap;gap:8px 18px;padding:0;margin:8px 0;list-style:none}
 details{margin:6px 0}summary{cursor:pointer;color:var(--main)}

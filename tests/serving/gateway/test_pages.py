@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from serving.freshness import Freshness
 from serving.gateway.pages import bars, model, overview
 from serving.gateway.pages.doors import drift_page, moved
 from serving.gateway.pages.markup import figure
@@ -19,6 +21,7 @@ from serving.gateway.pages.ticks import ticks
 from serving.gateway.pages.timeline import timeline
 from serving.gateway.refusal import Refusal
 from serving.standing import Feature, Look, Signal, Standing, read
+from serving.vouching import Vouched
 from tests.serving.gateway.conftest import Running, started
 from tests.serving.standing.story import Story, signal, years
 
@@ -100,6 +103,31 @@ def test_a_model_has_its_page(gateway: Running) -> None:
     assert text.count("<svg") >= 3
 
 
+def test_whether_it_is_signed_and_fresh_is_said() -> None:
+    """Both pages say which key signed what serves and who cleared it when, and how old its stored values are; what is amiss is loud."""
+    trusted = Vouched(
+        version="1", key="ab12" * 16, statement=3, cleared=3, at="2026-07-01T12:00:00+00:00", by="gate", reason="ok"
+    )
+    stored = Freshness(entity="shop", ttl_s=86_400, oldest=1e9, newest=1e9, looked=2)
+    well = standing(vouched=trusted, stored=stored)
+    amiss = standing(
+        vouched=replace(trusted, amiss=("its signature does not hold",)), stored=replace(stored, stale=1, refuses=False)
+    )
+    for text in (model.page(well), overview.page([well])):
+        assert "ab12ab12ab12" in text
+        assert "fresh" in text
+        assert 'class="loud"' not in text
+    assert "cleared to serve on 2026-07-01 12:00 UTC by the gate: ok" in model.page(well)
+    for text in (model.page(amiss), overview.page([amiss])):
+        assert "its signature does not hold" in text
+        assert "those of 1 of 2 (shop) are older than 24 h" in text
+        assert text.count('class="loud"') == 2
+    assert ("2 models, 1 to look at" in overview.page([well, amiss]), "none to look at" in overview.page([well])) == (
+        True,
+        True,
+    )
+
+
 def test_nothing_runs_and_nothing_is_loaded(gateway: Running) -> None:
     """No script, no style but the one in the page, nothing loaded from anywhere; the headers forbid it too."""
     for path in ("/", "/models/co2", "/models/aged"):
@@ -137,6 +165,8 @@ def test_every_text_is_escaped() -> None:
         features=(Feature(name=EVIL, scaled=0.5),),
         replayed=(EVIL, EVIL),
         rules={"k": EVIL, "n": EVIL, "on": [EVIL]},
+        vouched=Vouched(version=EVIL, key=EVIL, cleared=1, at=EVIL, by=EVIL, reason=EVIL, amiss=(EVIL,)),
+        stored=Freshness(entity=EVIL, ttl_s=1, oldest=0.0, newest=1.0, looked=2, stale=1, amiss=EVIL),
     )
     for text in (model.page(one, curl=EVIL), overview.page([one])):
         assert "<script" not in text

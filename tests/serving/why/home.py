@@ -12,7 +12,8 @@ from data.files import tree_digest, write_json
 from serving.gateway.ids import new_id
 from serving.ledger import Ledger
 from serving.records import Prediction, Records
-from serving.trust import keys, signature
+from serving.trust import keys, signature, statement
+from serving.trust.statement import Statement
 from serving.why import Walk, Why
 from tests.serving.model_folders import numbers
 
@@ -42,6 +43,15 @@ class Home:
         from training.signing import sign
 
         signature.beside(self.folder).write_bytes(sign(self.folder, keys.signing(self.home).file))
+        return self
+
+    def clear(self) -> Home:
+        """Clear the version to serve, on record and by a release statement."""
+        digest, key = tree_digest(self.folder), keys.signing(self.home)
+        facts = {"digest": digest, "key": key.public.id, "reason": "it passed", "by": "gate"}
+        cleared = self.ledger.record("cleared", WORKLOAD, "1", facts)
+        said = Statement(workload=WORKLOAD, version="1", digest=digest, sequence=cleared.sequence)
+        statement.write(statement.beside(self.folder), said, key)
         return self
 
     def register(self, version: str, digest: str, **more: Any) -> None:

@@ -6,27 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from data.files import tree_digest
-from serving.trust import keys, statement
-from serving.trust.statement import Statement
-from tests.serving.why.home import WORKLOAD, Home
+from serving.trust import keys
+from tests.serving.why.home import Home
 
 
 @pytest.fixture
 def signed(tmp_path: Path) -> Home:
-    from training.signing import sign
-
-    home = Home(tmp_path)
-    key = keys.signing(home.home)
-    keys.trusted(home.home)
-    (home.folder.parent / "1.sig").write_bytes(sign(home.folder, key.file))
-    digest = tree_digest(home.folder)
-    cleared = home.ledger.record(
-        "cleared", WORKLOAD, "1", {"digest": digest, "key": key.public.id, "reason": "passed", "by": "gate"}
-    )
-    said = Statement(workload=WORKLOAD, version="1", digest=digest, sequence=cleared.sequence)
-    statement.write(statement.beside(home.folder), said, key)
-    return home
+    return Home(tmp_path).sign().clear()
 
 
 def test_a_signed_version_names_key_and_statement(signed: Home) -> None:
