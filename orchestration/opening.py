@@ -108,8 +108,8 @@ def _kept(places: Places, version: int) -> str:
     from orchestration.backup import manifest, taking
 
     for folder in reversed(manifest.finished(backups(places))):
-        found = manifest.read(folder)
-        if found.schema == version and found.home == str(places.home) and not _newer(places, found.ends.decisions[0]):
+        found = manifest.ours(folder, places.home)
+        if found and found.schema == version and found.home == str(places.home) and not _newer(places, found.ends.decisions[0]):
             return found.name
     try:
         taken = taking.backup(places, backups(places), told=lambda said: log.info("backup: %s", said))

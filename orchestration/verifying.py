@@ -14,11 +14,13 @@ from data.errors import UserError
 from data.files import tree_digest
 from data.places import Places
 from orchestration import databases
-from orchestration.backup import chains, manifest, receipts
+from orchestration.backup import chains, manifest, receipts, signature
+from orchestration.backup.signature import Trust
 from orchestration.findings import Finding
 from serving import manifests, noted, snapshot
 from serving.ledger import Decision, Ledger
 from serving.records import Records
+from serving.trust.keys import short
 
 _RESTORE = "aiprime restore BACKUP"
 _SHOWN = 10
@@ -35,15 +37,17 @@ def everything(places: Places) -> list[Finding]:
     return [finding for part in parts for finding in _looked(part, places)]
 
 
-def of_backup(folder: Path) -> list[Finding]:
-    """Look at a backup: every file by its digest, then its chains."""
+def of_backup(folder: Path, home: Path, trust: Trust | None = None) -> list[Finding]:
+    """Look at a backup: who vouches for it, by the keys of `home` or what a person says, every file by its digest, then its chains."""
     try:
         chosen = manifest.newest(folder)
-        found = manifest.verify(chosen)
+        by = signature.vouched(chosen, home, trust)
+        found = manifest.verify(chosen, by.manifest)
     except UserError as error:
         return [Finding("backup", "bad", str(error))]
     findings = [
-        Finding("backup", "good", f"{chosen}: {len(found.files):,} files, {found.size / 1e6:,.1f} MB, all as they were")
+        Finding("signature", "note", by.note) if by.note else Finding("signature", "good", f"of the key {short(by.key or '')}"),
+        Finding("backup", "good", f"{chosen}: {len(found.files):,} files, {found.size / 1e6:,.1f} MB, all as they were"),
     ]
     home = chosen / manifest.HOME
     said = {name: databases.damage(home / name, read_only=True) for name in snapshot.DATABASES}
@@ -157,8 +161,14 @@ def _backups(places: Places) -> Iterator[Finding]:
     if not known:
         yield Finding("backups", "note", "none is known here: aiprime backup FOLDER")
     for folder in known:
-        bad = noted.disagreements(places.home, vars(manifest.read(folder).ends))
-        yield _all("backups", f"the chains go on from {folder}", bad, f"compare with {folder}; aiprime restore brings it back")
+        try:
+            by = signature.vouched(folder, places.home, Trust(unsigned=True))  # older ones are
+            bad = noted.disagreements(places.home, vars(manifest.read(folder, by.manifest).ends))
+        except UserError as error:
+            yield _all("backups", "", [f"{folder}: {error.what}"], "aiprime backup FOLDER takes another one")
+            continue
+        said = f"the chains go on from {folder}" + ("" if by.key else ", which is not signed")
+        yield _all("backups", said, bad, f"compare with {folder}; aiprime restore brings it back")
 
 
 def _of_this_home(places: Places, destination: Path, restored: list[Decision]) -> list[Path]:

@@ -1,4 +1,8 @@
-"""Files into a backup, one by one: copied and hashed in one pass, or linked to the same bytes of the backup before. Durable on return."""
+"""Files into a backup, one by one: copied and hashed in one pass, or linked to the same bytes of the backup before. Durable on return.
+
+A kept file has the time of change that its manifest states, so that the next backup sees whether anybody touched it since; what rots with
+its time unchanged is found by `aiprime verify BACKUP`, which hashes every file.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ class Copies:
             found = source.stat()
             known = self._kept.get(path)
             same = known and (known.size, known.mtime_ns, known.inode) == (found.st_size, found.st_mtime_ns, found.st_ino)
-            if known and same and self._linked(known, target):
+            if known and same and self._linked(known, target, untouched=True):
                 self._add(path, known.sha256, found, linked=True)
                 return
             digest, found = _copied(source, target)
@@ -42,6 +46,7 @@ class Copies:
             self.gone.append(path)
             return
         target.chmod(found.st_mode & 0o777)
+        os.utime(target, ns=(found.st_mtime_ns, found.st_mtime_ns))
         self._settle(path, target, digest, found)
 
     def database(self, source: Path, path: str) -> None:
@@ -63,25 +68,29 @@ class Copies:
         self._settle(path, target, sha256(target), target.stat())
 
     def _settle(self, path: str, target: Path, digest: str, found: os.stat_result) -> None:
-        """Two copies of the same bytes are one file on the disk."""
+        """Two copies of the same bytes are one file on the disk, once those of the backup before were hashed again."""
         known = self._kept.get(path)
         same = known is not None and known.sha256 == digest and known.mode == found.st_mode & 0o777
         if same and known is not None and self._earlier is not None:
             spare = target.with_name(f"{target.name}.linked")
-            if self._linked(known, spare):
+            if self._linked(known, spare) and sha256(spare) == digest:
                 spare.replace(target)
+                os.utime(target, ns=(found.st_mtime_ns, found.st_mtime_ns))
                 self._add(path, digest, found, linked=True)
                 return
+            spare.unlink(missing_ok=True)
         self._add(path, digest, found)
 
-    def _linked(self, known: Kept, target: Path) -> bool:
+    def _linked(self, known: Kept, target: Path, *, untouched: bool = False) -> bool:
+        """Whether the file of the backup before is this one's now: of the same size and, where it is not hashed again, time."""
         if self._earlier is None:
             return False
         try:
             os.link(self._earlier / known.path, target)
         except OSError:  # another disk, a file system without links, a backup that somebody thinned out
             return False
-        if target.stat().st_size == known.size:
+        there = target.stat()
+        if there.st_size == known.size and (not untouched or there.st_mtime_ns == known.mtime_ns):
             return True
         target.unlink()
         return False

@@ -1,6 +1,7 @@
 """What a finished backup says of itself: every file with its digest, the ends of the chains, what it is of. Copies nothing.
 
-manifest.sha256 is written last, as `sha256sum` writes it: a folder without it, or with one that does not fit, is no backup.
+manifest.sha256 is written last, as `sha256sum` writes it: a folder without it, or with one that does not fit, is no backup. Who vouches for
+the manifest is said beside it (`signature`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import sha256, write_atomically
+from orchestration.backup import signature
 from serving.snapshot import Ends
+from serving.trust.keys import SigningKey
 
 FORMAT = 1
 MANIFEST, FINISHED = "manifest.json", "manifest.sha256"
@@ -61,15 +64,17 @@ class Manifest:
         return sum(one.size for one in self.files)
 
 
-def write(folder: Path, manifest: Manifest) -> None:
-    """Finish a backup: from here on it is one, also after a power cut."""
+def write(folder: Path, manifest: Manifest, key: SigningKey) -> None:
+    """Sign and finish a backup: from here on it is one, also after a power cut."""
     text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     write_atomically(folder / MANIFEST, text)
-    write_atomically(folder / FINISHED, f"{hashlib.sha256(text.encode()).hexdigest()}  {MANIFEST}\n")
+    signature.seal(folder, MANIFEST, digest, key)
+    write_atomically(folder / FINISHED, f"{digest}  {MANIFEST}\n")
 
 
-def read(folder: Path) -> Manifest:
-    """The manifest of a finished backup; UserError where it is none. Looks at no other file."""
+def read(folder: Path, signed: str | None = None) -> Manifest:
+    """The manifest of a finished backup; UserError where it is none, or not the one whose digest was `signed`. Looks at no other file."""
     try:
         said = (folder / FINISHED).read_text().split()[0]
         raw = (folder / MANIFEST).read_bytes()
@@ -77,6 +82,8 @@ def read(folder: Path) -> Manifest:
         raise _refused("this is no finished backup: it was cut off, or never one", folder) from None
     if hashlib.sha256(raw).hexdigest() != said:
         raise _refused(f"{MANIFEST} is not what the backup ended with", folder)
+    if signed not in (None, said):
+        raise _refused(f"{MANIFEST} is not the one that was signed: it was changed, or put there from another backup", folder)
     try:
         written: dict[str, Any] = json.loads(raw)
         if (form := written.pop("format")) > FORMAT:
@@ -90,6 +97,15 @@ def read(folder: Path) -> Manifest:
         if len(parts) < 2 or parts[0] not in {HOME, PROJECT} or ".." in parts:
             raise _refused(f"it names {path!r}, which is no file of a backup", folder)
     return found
+
+
+def ours(folder: Path, home: Path) -> Manifest | None:
+    """The manifest of a finished backup where a key that is known to this home vouches for it."""
+    try:
+        by = signature.vouched(folder, home)
+        return read(folder, by.manifest) if by.known else None
+    except UserError:
+        return None
 
 
 def newest(source: Path) -> Path:
@@ -108,9 +124,9 @@ def finished(destination: Path) -> list[Path]:
     return sorted(one for one in folders if not one.name.startswith(".") and (one / FINISHED).is_file())
 
 
-def verify(folder: Path) -> Manifest:
-    """Hash every file of a backup; UserError names what is missing, changed, or there in addition."""
-    manifest = read(folder)
+def verify(folder: Path, signed: str | None = None) -> Manifest:
+    """Hash every file of a backup, the linked ones too; UserError names what is missing, changed, or there in addition."""
+    manifest = read(folder, signed)
     bad = [said for one in manifest.files if (said := differs(one, folder / one.path))]
     bad += [f"{path} is not in the manifest" for path in sorted(_present(folder) - {one.path for one in manifest.files})]
     refuse(folder, bad)

@@ -9,6 +9,7 @@ from typing import Any
 from orchestration.backup.manifest import HOME
 from orchestration.backup.restoring import Restored
 from orchestration.backup.taking import Taken
+from serving.trust.keys import short
 
 
 def progress(said: str) -> None:
@@ -20,7 +21,8 @@ def taken(one: Taken) -> dict[str, Any]:
     """A backup as plain values."""
     ends = asdict(one.manifest.ends)
     facts = {"folder": str(one.folder), "files": len(one.manifest.files), "bytes": one.manifest.size, "copied": one.copied}
-    return facts | {"linked": one.linked, "seconds": one.seconds, "ends": ends, "gone": list(one.manifest.gone)}
+    facts |= {"linked": one.linked, "seconds": one.seconds, "ends": ends, "gone": list(one.manifest.gone)}
+    return facts | {"signed_by": one.signed_by}
 
 
 def taken_text(one: Taken) -> str:
@@ -32,11 +34,15 @@ def taken_text(one: Taken) -> str:
         f"{one.linked:,} files are those of the backup before",
         f"  up to decision {ends.decisions[0]:,}, prediction {ends.predictions[0]:,}, label {ends.labels[0]:,}; "
         "whatever was acknowledged before it began is in it",
+        f"  signed with the key {short(one.signed_by)}: note it elsewhere, a restore on a bare machine asks for it",
     ]
     if one.manifest.gone:
         lines.append(f"  deleted while it was taken: {', '.join(one.manifest.gone[:5])}")
     if any(file.path.startswith(f"{HOME}/keys/") and file.path.endswith(".pem") for file in one.manifest.files):
-        lines += ["", "  IT HOLDS THE PRIVATE SIGNING KEY: who can read it can sign models. Keep it as you keep a password."]
+        lines += [
+            "",
+            "  IT HOLDS THE PRIVATE SIGNING KEY: who can read it can sign models and backups. Keep it as you keep a password.",
+        ]
     return "\n".join(lines)
 
 

@@ -20,9 +20,10 @@ from data.errors import UserError
 from data.files import sha256, synced, write_atomically
 from data.places import Places
 from orchestration import sealing, whole_state
-from orchestration.backup import chains, erasures, manifest, placing, receipts
+from orchestration.backup import chains, erasures, manifest, placing, receipts, signature
 from orchestration.backup.manifest import HOME, PROJECT, Manifest
 from orchestration.backup.relocating import relocate
+from orchestration.backup.signature import Trust, Vouched
 from serving import snapshot
 from serving.ledger import Ledger
 from serving.supervision import Supervisor
@@ -48,19 +49,21 @@ def restore(
     *,
     replace: bool = False,
     receipts_from: Path | None = None,
+    trust: Trust | None = None,
     told: Callable[[str], None] = lambda _: None,
 ) -> Restored:
     """Put a backup (or the newest of a folder of backups) into the place of AIPRIME_HOME.
 
-    UserError, and nothing changed, where the backup is damaged or of a newer version, processes or runs of this home go on, a receipt does
-    not hold, or there is a state already and `replace` is not given. `receipts_from` holds receipts of erasures that came after the
-    backup; those beside it, and those of the home that is replaced, are found. Where the home is in its place and something failed
-    afterwards, the error says so.
+    UserError, and nothing changed, where nobody that is trusted vouches for the backup, it is damaged or of a newer version, processes or
+    runs of this home go on, a receipt does not hold, or there is a state already and `replace` is not given. `receipts_from` holds receipts
+    of erasures that came after the backup; those beside it, and those of the home that is replaced, are found. `trust` is what a person
+    says of the backup. Where the home is in its place and something failed afterwards, the error says so.
     """
     began, at = time.perf_counter(), datetime.now(UTC)
     folder = manifest.newest(source.expanduser().resolve())
     told(f"looking through {folder}")
-    found = manifest.verify(folder)
+    by = signature.vouched(folder, places.home, trust)
+    found = manifest.verify(folder, by.manifest)
     _checked(places, found, replace)
     with ExitStack() as whole:
         with _still(places), placing.beside(places.home) as temporary:
@@ -79,7 +82,7 @@ def restore(
             whole.enter_context(whole_state.held(Places(root=places.root, home=made), "restore"))  # and so it is in its place
             aside = placing.in_place(made, places.home, at)
         try:
-            notes, forgotten = _finish(places, folder, found, at)
+            notes, forgotten = _finish(places, folder, found, by, at)
         except UserError as error:
             step = f"{error.next_step}; aiprime up forgets again what is still due before it starts anything".removeprefix("; ")
             raise UserError(f"the backup is in its place, and then: {error.what}", where=error.where, next_step=step) from error
@@ -87,18 +90,18 @@ def restore(
         backup=folder,
         manifest=found,
         aside=aside,
-        notes=tuple(notes),
+        notes=tuple(notes if by.note is None else [*notes, by.note]),
         forgotten=forgotten,
         seconds=time.perf_counter() - began,
     )
 
 
-def _finish(places: Places, folder: Path, found: Manifest, at: datetime) -> tuple[list[str], int]:
+def _finish(places: Places, folder: Path, found: Manifest, by: Vouched, at: datetime) -> tuple[list[str], int]:
     """What needs the home in its place: what a person should know, and how many receipts were applied again."""
     notes = _project(places, folder, at)
     if not folder.parent.name.startswith("."):
         receipts.note_destination(places.home, folder.parent)
-    _told(places, found)
+    _told(places, found, by)
     notes += sealing.seal(places)
     return notes, erasures.again(places)
 
@@ -182,12 +185,13 @@ def _project(places: Places, folder: Path, at: datetime) -> list[str]:
     return notes
 
 
-def _told(places: Places, found: Manifest) -> None:
+def _told(places: Places, found: Manifest, by: Vouched) -> None:
     """Put on record what happened."""
     ledger = Ledger.at(places.home)
     for workload in ledger.workloads():
         champion = ledger.release(workload).champion or ""
         payload = {"backup": found.name, "taken": found.begun, "decision": found.ends.decisions[0], "reason": "aiprime restore"}
+        payload |= {"signed_by": by.key, "key_was_known": by.known}
         ledger.record("restored", workload, champion, payload, actor="person")
 
 

@@ -27,6 +27,7 @@ from orchestration.backup import contents, manifest, receipts
 from orchestration.backup.copying import Copies
 from orchestration.backup.manifest import HOME, PROJECT, Manifest
 from serving import snapshot
+from serving.trust import keys
 
 _PARTIAL = ".partial-"
 _PROJECT = ("dvc.lock", "orchestration/workloads/index.yaml")
@@ -42,11 +43,13 @@ class Taken:
     manifest: Manifest
     copied: int  # bytes that were not in the backup before
     linked: int  # files that were
+    signed_by: str  # the key's id
     seconds: float
 
 
 def backup(places: Places, destination: Path, *, full: bool = False, told: Callable[[str], None] = lambda _: None) -> Taken:
-    """Take a backup into a new folder of `destination`; `full` copies what is in the backup before, too.
+    """Take a backup into a new folder of `destination`; `full` copies what is in the backup before, too, and so it is where
+    this home's key does not vouch for the backup before.
 
     UserError where there is nothing to keep, another one is being taken, a database is damaged, or the disk is full: then what was
     begun is gone, and the backups before it are whole.
@@ -56,8 +59,9 @@ def backup(places: Places, destination: Path, *, full: bool = False, told: Calla
     schema = _checked(places, destination)
     with _alone(places, destination):
         finished = manifest.finished(destination)
-        earlier = None if full or not finished else finished[-1]
-        kept = {} if earlier is None else {one.path: one for one in manifest.read(earlier).files}
+        before = None if full or not finished else manifest.ours(finished[-1], places.home)
+        earlier = finished[-1] if before else None
+        kept = {one.path: one for one in before.files} if before else {}
         folder = destination / f"{_PARTIAL}{at:%Y%m%dT%H%M%S.%fZ}"
         copies = Copies(folder, earlier, kept)
         try:
@@ -72,13 +76,21 @@ def backup(places: Places, destination: Path, *, full: bool = False, told: Calla
             raise _explained(error, destination) from error
         receipts.note_destination(places.home, destination)
         receipts.spread(places.home)
-    return Taken(folder=final, manifest=made, copied=copies.copied, linked=copies.linked, seconds=time.perf_counter() - began)
+    return Taken(
+        folder=final,
+        manifest=made,
+        copied=copies.copied,
+        linked=copies.linked,
+        signed_by=keys.signing(places.home).public.id,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _take(places: Places, folder: Path, copies: Copies, at: datetime, schema: int, told: Callable[[str], None]) -> Manifest:
     home, project = folder / HOME, folder / PROJECT
     project.mkdir()
     forgotten.secret(places.home)  # in every backup, or a later erasure could not be applied to what it restores
+    key = keys.signing(places.home)  # made before the keys are copied
     for path in contents.follows(places.home, copies.gone):
         copies.plain(places.home / path, f"{HOME}/{path}")
     for path in [*_PROJECT, *_workloads(places)]:
@@ -111,7 +123,7 @@ def _take(places: Places, folder: Path, copies: Copies, at: datetime, schema: in
     )
     for place, _, _ in os.walk(folder, topdown=False):
         synced(Path(place))
-    manifest.write(folder, made)
+    manifest.write(folder, made, key)
     return made
 
 

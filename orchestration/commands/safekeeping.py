@@ -7,6 +7,9 @@ import typer
 
 from orchestration.commands import options
 
+Key = Annotated[Path | None, typer.Option("--key", help="The public key (PEM) that must have signed the backup, and no other.")]
+Unsigned = Annotated[bool, typer.Option("--unsigned", help="Accept a backup without a signature, as older ones are.")]
+
 
 def backup(
     destination: Annotated[Path, typer.Argument(help="A folder, best on another disk; each backup is a new folder in it.")],
@@ -30,25 +33,32 @@ def restore(
     receipts: Annotated[
         Path | None, typer.Option(help="A folder with receipts of erasures that came after the backup.")
     ] = None,
+    key: Key = None,
+    unsigned: Unsigned = False,
     as_json: options.Json = False,
 ) -> None:
     """Bring a backup back as AIPRIME_HOME, whole or not at all; then erase again what was forgotten since."""
     from orchestration.backup import report, restoring
+    from orchestration.backup.signature import Trust
 
-    asked = {"replace": replace, "receipts_from": receipts, "told": report.progress}
+    asked = {"replace": replace, "receipts_from": receipts, "trust": Trust(key=key, unsigned=unsigned), "told": report.progress}
     done = restoring.restore(options.places(), source, **asked)
     options.show(as_json, report.restored(done) if as_json else done, report.restored_text)
 
 
 def verify(
     backup: Annotated[Path | None, typer.Argument(help="Look at a backup instead of the state.")] = None,
+    key: Key = None,
+    unsigned: Unsigned = False,
     as_json: options.Json = False,
 ) -> None:
     """Look whether all of it is whole: chains, signatures, models, data, databases. Reads every byte."""
     from orchestration import findings, verifying
+    from orchestration.backup.signature import Trust
 
     places = options.places(reading=True)
-    found = verifying.of_backup(backup) if backup else verifying.everything(places)
+    trust = Trust(key=key, unsigned=unsigned)
+    found = verifying.of_backup(backup, places.home, trust) if backup else verifying.everything(places)
     options.show(as_json, [vars(one) for one in found], findings.text)
     if any(one.state == "bad" for one in found):
         raise typer.Exit(1)

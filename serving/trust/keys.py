@@ -115,6 +115,14 @@ def found(home: Path) -> tuple[PublicKey, ...]:
     return read(trusted(home))
 
 
+def known(home: Path) -> tuple[PublicKey, ...]:
+    """The same as far as there are any: makes and writes nothing, and no key at all is no error."""
+    stated = os.environ.get(SIGNING)
+    private, public = Path(stated) if stated else folder(home) / "signing.pem", folder(home) / "signing.pub"
+    own = (PublicKey(_private(private).public_key()),) if private.exists() else read([public] if public.exists() else [])
+    return *own, *read(_stated())
+
+
 def _stated() -> tuple[Path, ...]:
     return tuple(Path(one).absolute() for one in os.environ.get(TRUSTED, "").split(os.pathsep) if one)
 

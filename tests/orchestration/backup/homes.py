@@ -12,12 +12,15 @@ from assets import signing
 from data import versions
 from data.files import tree_digest, write_json
 from data.places import Places
+from orchestration.backup import manifest
+from orchestration.backup.manifest import Manifest
 from serving import manifests, routes
 from serving.deploy import LocalTarget
 from serving.ledger import Ledger
 from serving.manifests import ServeSection
 from serving.records import Label, Records, by_id
 from serving.routes import Route
+from serving.trust import keys
 from tests.conftest import copy_tree
 from tests.serving.records.samples import prediction
 
@@ -50,12 +53,12 @@ def version(places: Places, number: str, *, signed: bool = True) -> None:
     (folder / "model.json").write_text(json.dumps({"number": number}))
     (folder / "model.onnx").write_bytes(number.encode() * 5000)
     digest = tree_digest(folder)
-    manifest = manifests.render("co2", number, folder, digest, ServeSection())
+    rendered = manifests.render("co2", number, folder, digest, ServeSection())
     file, ledger = manifests.file(places.home, "co2", number), Ledger.at(places.home)
     if not signed:
-        file.write_text(manifests.text(manifest))  # it named the folder from the root
+        file.write_text(manifests.text(rendered))  # it named the folder from the root
     else:
-        manifests.write(file, manifest)
+        manifests.write(file, rendered)
     ledger.record("registered", "co2", number, {"model_digest": digest, **PASSED})
     if signed:
         signing.version(places, "co2", number, digest)
@@ -64,6 +67,11 @@ def version(places: Places, number: str, *, signed: bool = True) -> None:
     champion = ledger.champion("co2")
     ledger.promote("co2", number, expected=champion and champion.version, reason="better")
     routes.point(places.home, Route(workload="co2", version=number, url="http://127.0.0.1:2", model=str(folder), sample=0.5), 9)
+
+
+def signed_again(folder: Path, made: Manifest) -> None:
+    """Write a backup's manifest as whoever holds the key does that lies in it."""
+    manifest.write(folder, made, keys.signing(folder / "home"))
 
 
 def objects(places: Places) -> list[Path]:

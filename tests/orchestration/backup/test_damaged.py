@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from orchestration import verifying
 from orchestration.backup import manifest
 from orchestration.backup.restoring import restore
 from orchestration.backup.taking import backup
+from tests.orchestration.backup.homes import signed_again
 
 
 def _flip(folder: Path) -> None:
@@ -60,22 +62,22 @@ def _outside(folder: Path) -> None:
     """Whoever wrote this one wants a file elsewhere."""
     told = manifest.read(folder)
     bad = manifest.Kept("home/../../../evil", "0" * 64, 0, 0o644, 0, 0)
-    manifest.write(folder, type(told)(**vars(told) | {"files": (*told.files, bad)}))
+    signed_again(folder, replace(told, files=(*told.files, bad)))
 
 
 def _empty_path(folder: Path) -> None:
     told = manifest.read(folder)
-    manifest.write(folder, replace(told, files=(*told.files, manifest.Kept("", "0" * 64, 0, 0o644, 0, 0))))
+    signed_again(folder, replace(told, files=(*told.files, manifest.Kept("", "0" * 64, 0, 0o644, 0, 0))))
 
 
 def _another_shape(folder: Path) -> None:
     told = manifest.read(folder)
     bad = manifest.Kept("home/x", "0" * 64, 0, None, 0, 0)  # pyright: ignore[reportArgumentType]
-    manifest.write(folder, replace(told, files=(*told.files, bad)))
+    signed_again(folder, replace(told, files=(*told.files, bad)))
 
 
 def _broken_chain(folder: Path) -> None:
-    """All digests hold: the ledger was broken, and the manifest made to fit."""
+    """All digests hold: the ledger was broken, the manifest made to fit and signed."""
     import sqlite3
     from contextlib import closing
 
@@ -89,7 +91,7 @@ def _broken_chain(folder: Path) -> None:
     files = tuple(replace(one, sha256=digest, size=size) if one.path == "home/ledger.db" else one for one in told.files)
     for left in (folder / "home").glob("ledger.db-*"):
         left.unlink()
-    manifest.write(folder, type(told)(**vars(told) | {"files": files}))
+    signed_again(folder, replace(told, files=files))
 
 
 _DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -118,13 +120,13 @@ def test_it_is_refused_and_nothing_changes(places: Places, kept: Path, other: Pl
         restore(other, taken.folder)
     assert list(other.home.parent.iterdir()) == [other.root]
     assert not (other.root / "dvc.lock").exists()
-    assert "bad" in {one.state for one in verifying.of_backup(taken.folder)}
+    assert "bad" in {one.state for one in verifying.of_backup(taken.folder, places.home)}
 
 
 def test_a_backup_that_is_looked_at_is_left_alone(places: Places, kept: Path) -> None:
     """`aiprime verify BACKUP` says of each chain that it holds, and leaves no file in the backup: it is whole afterwards too."""
     taken = backup(places, kept)
-    found = verifying.of_backup(taken.folder)
+    found = verifying.of_backup(taken.folder, places.home)
     assert [one for one in found if one.state == "bad"] == []
     assert {"ledger's chain", "records's chain"} <= {one.what for one in found}
     manifest.verify(taken.folder)
@@ -134,7 +136,7 @@ def test_the_broken_chain_is_named(places: Places, kept: Path) -> None:
     """Where all digests hold and a chain does not, the line names the chain and the place."""
     taken = backup(places, kept)
     _broken_chain(taken.folder)
-    [bad] = [one for one in verifying.of_backup(taken.folder) if one.state == "bad"]
+    [bad] = [one for one in verifying.of_backup(taken.folder, places.home) if one.state == "bad"]
     assert (bad.what, bad.said.split(":")[0]) == ("ledger's chain", "broken at 1")
 
 
@@ -143,7 +145,7 @@ def test_no_mode_gives_more_than_a_file_s_own_rights(places: Places, kept: Path,
     taken = backup(places, kept)
     told = manifest.read(taken.folder)
     files = tuple(replace(one, mode=one.mode | 0o6000) for one in told.files)
-    manifest.write(taken.folder, replace(told, files=files))
+    signed_again(taken.folder, replace(told, files=files))
     assert {one.mode >> 9 for one in manifest.read(taken.folder).files} == {0}
     restore(other, taken.folder)
     assert (other.home / "models/co2/1/model.onnx").stat().st_mode & 0o6000 == 0
@@ -154,3 +156,36 @@ def test_a_folder_without_backups_is_said(tmp_path: Path, other: Places) -> None
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(UserError, match="no finished backup"):
             restore(other, folder)
+
+
+def test_a_flipped_bit_in_a_linked_file_is_found_in_each_backup(places: Places, kept: Path) -> None:
+    """What several backups share is hashed for each of them; the next backup copies it anew, and is whole."""
+    first, second = backup(places, kept), backup(places, kept)
+    assert (second.folder / "home/models/co2/1/model.onnx").samefile(first.folder / "home/models/co2/1/model.onnx")
+    _flip(first.folder)
+    for one in (first, second):
+        with pytest.raises(UserError, match=r"model\.onnx is changed: sha256"):
+            manifest.verify(one.folder)
+        assert [found.what for found in verifying.of_backup(one.folder, places.home) if found.state == "bad"] == ["backup"]
+    manifest.verify(backup(places, kept).folder)
+
+
+def test_what_rots_unseen_is_not_taken_for_a_new_copy(places: Places, kept: Path) -> None:
+    """A file whose source was written anew, with the same bytes, is linked only once the earlier copy was hashed again."""
+    first = backup(places, kept)
+    file = first.folder / "home/models/co2/1/model.onnx"
+    told = file.stat()
+    _flip(first.folder)
+    os.utime(file, ns=(told.st_atime_ns, told.st_mtime_ns))  # as a disk does: nobody wrote it
+    (places.models("co2", "1") / "model.onnx").touch()
+    manifest.verify(backup(places, kept).folder)
+
+
+def test_what_is_linked_stays_linked(places: Places, kept: Path) -> None:
+    """A touched source and a database without changes are one file on the disk with the backup before, and with the one before that."""
+    backup(places, kept)
+    (places.models("co2", "1") / "model.onnx").touch()
+    names = ("home/models/co2/1/model.onnx", "home/feast/co2/online.db", "home/models/co2/1/model.json")
+    second, third = backup(places, kept), backup(places, kept)
+    assert [(third.folder / name).samefile(second.folder / name) for name in names] == [True] * 3
+    assert [(third.folder / name).stat().st_nlink for name in names] == [3] * 3

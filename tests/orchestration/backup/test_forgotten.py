@@ -22,7 +22,7 @@ from orchestration.backup.restoring import restore
 from orchestration.backup.taking import backup
 from serving.ledger import Ledger
 from serving.records import Records
-from tests.orchestration.backup.homes import filled
+from tests.orchestration.backup.homes import filled, signed_again
 from tests.serving.records.samples import prediction
 
 
@@ -164,7 +164,7 @@ def test_a_receipt_of_another_home_changes_nothing(places: Places, kept: Path, a
     key = folder / "home" / "keys" / "forgetting.key"
     key.write_bytes(secrets.token_bytes(32))
     files = tuple(replace(one, sha256=sha256(key)) if one.path.endswith("forgetting.key") else one for one in told.files)
-    manifest.write(folder, replace(told, files=files))
+    signed_again(folder, replace(told, files=files))
     with pytest.raises(UserError, match="made with another key"):
         restore(places, kept, replace=True)
     assert placing.asides(places.home) == []

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from orchestration.backup.taking import backup
 from serving import manifests, routes
 from serving.ledger import Ledger
 from serving.records import Records
-from tests.orchestration.backup.homes import filled, version
+from tests.orchestration.backup.homes import filled, signed_again, version
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -142,7 +143,7 @@ def test_workloads_come_back_and_none_is_overwritten(places: Places, kept: Path,
     assert other.defs("mine").read_text() == places.defs("mine").read_text()
     assert "mine" in (other.root / "orchestration/workloads/index.yaml").read_text()
     assert other.defs("co2").read_text().endswith("# mine\n")
-    assert sorted(note.split()[0] for note in done.notes) == ["orchestration/workloads/co2/defs.yaml", "the"]
+    assert sorted(note.split()[0] for note in done.notes) == ["it", "orchestration/workloads/co2/defs.yaml", "the"]
 
 
 def test_a_newer_state_is_neither_kept_nor_restored(places: Places, kept: Path, other: Places) -> None:
@@ -154,7 +155,7 @@ def test_a_newer_state_is_neither_kept_nor_restored(places: Places, kept: Path, 
     state.write(places.home, state.VERSION)
     newest = backup(places, kept).folder
     told = manifest.read(newest)
-    manifest.write(newest, type(told)(**vars(told) | {"schema": state.VERSION + 1}))
+    signed_again(newest, replace(told, schema=state.VERSION + 1))
     with pytest.raises(UserError, match="the backup is of version"):
         restore(other, newest)
     assert not other.home.exists()
