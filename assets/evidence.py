@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 DAY_S = 86_400
 _WINDOW = "labelled requests"
 _SAME = ["id", "row", "horizon"]  # one quantity, predicted by both
-_JUDGED = 100_000  # of the workload's newest records, at the most: a tick must not take longer with each day
+_JUDGED = (
+    100_000  # of the workload's newest records, or labelled quantities, at the most: a tick must not take longer with each day
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,16 +105,23 @@ def _agreement(records: Records, release: Release, after: int) -> float | None:
 def _losses(spec: Spec, places: Places, records: Records, release: Release) -> Comparison | None:
     """Champion and challenger on the same labelled requests; None where the workload's requests get no labels.
 
-    A rollout that never shadows has no two answers to one request: then the two arms' means are compared.
+    A rollout that never shadows has no two answers to one request: then the two arms' means are compared. Of a long rollout the
+    newest `_JUDGED` labelled quantities count.
     """
     versions = [release.champion or "", release.challenger or ""]
     signature = Signature.read(places.models(spec.name, versions[0]))
     records.absorb(signature, inputs.sole_entity(places, spec, signature))
-    if not records.watermark(spec.name).labelled:
+    if records.labelled_until(spec.name) is None:
         return None
-    roles = ("champion", "challenger", "shadow")
     table = records.outcomes(
-        spec.name, since=None, until=None, roles=roles, versions=versions, labelled=True, after=release.begun
+        spec.name,
+        since=None,
+        until=None,
+        roles=("champion", "challenger", "shadow"),
+        versions=versions,
+        labelled=True,
+        after=release.begun,
+        most=_JUDGED,
     )
     metric = metric_of(spec.promote, spec.task, series=bool(spec.features.horizons))
     rows = table.to_pandas()

@@ -24,7 +24,7 @@ _BATCH = 20_000
 @dataclass(frozen=True, kw_only=True)
 class Window:
     """Which outcomes: target times in [since, until), roles and versions (None: all), with a truth or without, behind a sequence,
-    with a truth of the labels (told[0], told[1]]."""
+    with a truth of the labels (told[0], told[1]]; of these the newest `most` (None: all)."""
 
     since: int | None = None
     until: int | None = None
@@ -33,6 +33,7 @@ class Window:
     labelled: bool | None = None
     after: int = 0
     told: tuple[int, int] | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,7 @@ def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[*tuple[An
         of.c.sequence,
         predictions.c.id,
         of.c.row,
-        sa.func.nullif(of.c.horizon, 0),
+        sa.func.nullif(of.c.horizon, 0).label("horizon"),
         of.c.entity,
         of.c.time,
         of.c.target_time,
@@ -153,6 +154,11 @@ def _chosen(workload: str, window: Window, classes: bool) -> sa.Select[*tuple[An
         chosen = chosen.where(of.c.truth > window.told[0], of.c.truth <= window.told[1])
     if window.labelled is not None:
         chosen = chosen.where(of.c.truth.is_not(None) if window.labelled else of.c.truth.is_(None))
+    if window.most is not None:  # in the order of the index that finds them, so that no more are looked at
+        behind = (of.c.sequence.desc(), of.c.row.desc(), of.c.horizon.desc())
+        newest = behind if in_order else (of.c.target_time.desc(), *behind)
+        found = chosen.order_by(None).order_by(*newest).limit(window.most).subquery()
+        return sa.select(found).order_by(found.c.sequence, found.c.row, found.c.horizon)
     return chosen
 
 
@@ -167,15 +173,23 @@ def watermark(connection: sa.Connection, workload: str, since: int | None) -> Wa
     """How far truth is known; `labelled` and `due` count target times from `since` on."""
     import sqlalchemy as sa
 
-    of = tables().outcomes.c
-    known = (of.workload == workload, of.truth.is_not(None))
-    newest = connection.execute(sa.select(sa.func.max(of.target_time)).where(*known)).scalar_one()
+    of, newest = tables().outcomes.c, labelled_until(connection, workload)
     if newest is None:
         return Watermark(time=None, labelled=0, due=0)
     bounded = (of.workload == workload, of.target_time <= newest, *(() if since is None else (of.target_time >= since,)))
     labelled = connection.execute(sa.select(sa.func.count()).where(*bounded, of.truth.is_not(None))).scalar_one()
     due = connection.execute(sa.select(sa.func.count()).where(*bounded)).scalar_one()
-    return Watermark(time=int(newest), labelled=labelled, due=due)
+    return Watermark(time=newest, labelled=labelled, due=due)
+
+
+def labelled_until(connection: sa.Connection, workload: str) -> int | None:
+    """The newest target time with a truth, seconds since 1970; None where there is none. One look into the index."""
+    import sqlalchemy as sa
+
+    of = tables().outcomes.c
+    newest = sa.select(sa.func.max(of.target_time)).where(of.workload == workload, of.truth.is_not(None))
+    found = connection.execute(newest).scalar_one()
+    return None if found is None else int(found)
 
 
 def traffic(connection: sa.Connection, workload: str, after: int) -> dict[tuple[str, Role], Traffic]:

@@ -137,14 +137,18 @@ class Records:
         labelled: bool | None = None,
         after: int = 0,
         told: tuple[int, int] | None = None,
+        most: int | None = None,
     ) -> pa.Table:
         """One row per predicted quantity that was absorbed, with its newest truth (null: not known); by target time, [since, until).
 
         Columns: sequence, id (16 bytes), row, horizon (null: none), entity, time and target_time (seconds since 1970), version, role, at; then
         prediction, low, high (the 0.1 and 0.9 quantiles), truth, or for classes label, confidence, truth, p_true.
-        With `told` only those whose truth is a label of the sequence numbers (told[0], told[1]]; see `told`.
+        With `told` only those whose truth is a label of the sequence numbers (told[0], told[1]]; see `told`. With `most` at the most so many,
+        the newest: by sequence where `after` alone bounds them, else by target time.
         """
-        window = Window(since=since, until=until, roles=roles, versions=versions, labelled=labelled, after=after, told=told)
+        window = Window(
+            since=since, until=until, roles=roles, versions=versions, labelled=labelled, after=after, told=told, most=most
+        )
         self._settle(workload)
         with self._reading() as connection:
             return outcomes.table(connection, workload, window)
@@ -172,6 +176,23 @@ class Records:
         """The labels by time, joined to a prediction or not, of times before `until`: entity, time, number, name; the newest wins."""
         with self._reading() as connection:
             return truths.series(connection, workload, until)
+
+    def joined(self, workload: str, *, until: int | None = None) -> pa.Table:
+        """The same of labels that were joined to a prediction, one per time and entity: that of the newest prediction."""
+        self._settle(workload)
+        with self._reading() as connection:
+            return truths.joined(connection, workload, until)
+
+    def labelled_until(self, workload: str) -> int | None:
+        """The newest target time of a prediction with a truth; None where none has one. Takes no longer with each year."""
+        self._settle(workload)
+        with self._reading() as connection:
+            return outcomes.labelled_until(connection, workload)
+
+    def told_until(self, workload: str) -> int | None:
+        """The newest time that a label by time is about, joined or not; None where there is none."""
+        with self._reading() as connection:
+            return truths.told_until(connection, workload)
 
     def traffic(self, workload: str, *, after: int) -> dict[tuple[str, Role], Traffic]:
         """By version and role, requests, errors and latencies behind sequence number `after`."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from assets import rollout
+from assets import evidence, rollout
 from data.places import Places
-from serving.records import Records
+from serving.records import Label, Records, by_id
 from serving.release import Release
 from tests.assets.judged import Here
 from tests.assets.test_loop import spec
+from tests.serving.model_folders import numbers
 from tests.serving.records.samples import PLAIN, answered
 
 RELEASE = Release(workload="hand", champion="1")
@@ -31,3 +33,41 @@ def test_a_sample_of_the_requests_is_traffic_too(tmp_path: Path, kept: float, an
     of = spec().model_copy(update={"monitor": spec().monitor.model_copy(update={"kept": kept})})
     why = rollout._nothing_to_try_on(of, here, RELEASE)  # pyright: ignore[reportArgumentType]
     assert (why == "") == tried
+
+
+def shadowed(records: Records, count: int) -> None:
+    """Requests that champion 1 and its shadow 2 answered, each with its truth, 3: the champion is off by 2, the shadow by 1."""
+    for n in range(count):
+        one = dataclasses.replace(answered(PLAIN, [n], [1.0], at=float(n)), workload="hand")
+        other = dataclasses.replace(
+            answered(PLAIN, [n], [2.0], at=float(n)), workload="hand", id=one.id, version="2", role="shadow"
+        )
+        records.append([one, other])
+        records.label([Label(workload="hand", about=by_id(one.id, 0), value=3.0)])
+
+
+@pytest.mark.parametrize("begun", [0, 20])
+def test_a_long_rollout_is_judged_by_its_newest_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: int) -> None:
+    """Losses read no more labelled quantities than the bound, however many there are; within it all since the rollout began."""
+    here = Here(Places(root=tmp_path, home=tmp_path))
+    records = Records.at(here.places.home)
+    numbers(here.places.models("hand", "1"))
+    shadowed(records, 40)
+    read = []
+    original = Records.outcomes
+
+    def counted(self: Records, *args: Any, **more: Any) -> Any:
+        table = original(self, *args, **more)
+        read.append(table.num_rows)
+        return table
+
+    monkeypatch.setattr(Records, "outcomes", counted)
+    release = dataclasses.replace(RELEASE, challenger="2", shadow=True, begun=begun)
+    whole = evidence._losses(spec(), here.places, records, release)
+    monkeypatch.setattr(evidence, "_JUDGED", 30)
+    bounded = evidence._losses(spec(), here.places, records, release)
+    assert whole is not None
+    assert bounded is not None
+    assert read == [80 - begun, 30]
+    assert (whole.n, whole.candidate, whole.reference) == (40 - begun // 2, 1.0, 2.0)
+    assert (bounded.n, bounded.candidate, bounded.reference) == (15, 1.0, 2.0)

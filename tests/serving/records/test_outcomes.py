@@ -128,6 +128,15 @@ def test_outcomes_are_chosen_by_time_role_version_and_sequence(records: Records)
     assert weeks(roles=[]) == []
 
 
+@pytest.mark.parametrize(("after", "newest"), [(0, [6, 7, 8]), (2, [6, 7, 8]), (7, [8])])
+def test_the_newest_outcomes_are_chosen(records: Records, after: int, newest: list[int]) -> None:
+    """`most` keeps the newest, in order: a short read however many there are."""
+    records.append([answered(PLAIN, [n], [float(n)], at=float(n)) for n in range(8)])
+    records.absorb(PLAIN)
+    assert [row["sequence"] for row in rows(records, "prices", after=after, most=3)] == newest
+    assert records.outcomes("prices", since=None, until=None, roles=None, most=0).num_rows == 0
+
+
 def test_the_watermark_is_the_newest_known_target_time(records: Records) -> None:
     """How far truth is known, of how much that is due; nothing known gives no time."""
     assert records.watermark("co2") == Watermark(time=None, labelled=0, due=0)
