@@ -39,6 +39,7 @@ POINTS = {
     "after-window": "a window is on record, nothing was decided on it",
     "after-retrain-asked": "a retrain is on record, no run was started",
     "during-backup": "a file was copied, more are to come",
+    "during-forget": "a step of an erasure is done, the next is not begun (@ one of assets.forgetting.doing.STEPS)",
 }
 ACTIONS = ("SIGKILL", "SIGTERM", "SIGSTOP", "error", "sleep")
 _SLEEP_S = 1.0

@@ -1,7 +1,7 @@
 """An erasure, step by step: the tombstone first, so that nothing comes back; the ledger's record; then what is kept; last the receipt.
 
 Every step can be done again. What is to be deleted is written down (HOME/forgetting/ID.json, hashes only) before the first deletion, for
-what is gone cannot be looked through again: whoever was killed goes on from there.
+what is gone cannot be looked through again: whoever was killed goes on from there, also after the receipt.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from assets.spec import Spec, names
 from assets.stages import up_to_date
 from data import forgotten, revisions
 from data.errors import UserError
+from data.failpoints import failpoint
 from data.files import write_json
 from data.forgotten import Tombstone
 from data.places import Places
@@ -36,6 +37,10 @@ from serving.records import Records
 log = logging.getLogger("aiprime.forgetting")
 _DERIVED = ("quality", "checkpoints")  # of a workload: made again by its next run
 _REBUILT = ("source", "dataset", "quality", "features")
+STEPS = (  # in this order, all but the first and the last for each workload
+    *("tombstones", "journal", "record", "records", "online", "outputs", "strays", "versions"),
+    *("derived", "texts", "data", "receipt"),
+)
 
 
 def forget(platform: Platform, entity: str, only: str | None = None) -> Receipt:
@@ -54,7 +59,7 @@ def forget(platform: Platform, entity: str, only: str | None = None) -> Receipt:
     if not chosen:
         return _nothing(places, entity, [known[spec.name] for spec in specs if spec.name in known])
     if not any(looked[spec.name] for spec in chosen) and all(spec.name in known for spec in chosen) and not open_:
-        return receipt.read(receipt.place(places.home, known[chosen[0].name].receipt), places.home)
+        return _done(places, known[chosen[0].name])
     number = next(iter(open_.values())).receipt if open_ else f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:12]}"
     return _do(platform, entity, chosen, digest, number, alone=alone)
 
@@ -91,8 +96,20 @@ def reapply(platform: Platform, receipts: Iterable[Path]) -> list[str]:
 
 def _nothing(places: Places, entity: str, known: list[Tombstone]) -> Receipt:
     if known:
-        return receipt.read(receipt.place(places.home, known[-1].receipt), places.home)
+        return _done(places, known[-1])
     raise UserError(f"nothing is known of {entity!r}", next_step="write the key as the data have it; letters' case counts")
+
+
+def _done(places: Places, tombstone: Tombstone) -> Receipt:
+    """The receipt that is there; whoever wrote it may have been killed right afterwards."""
+    told = receipt.read(receipt.place(places.home, tombstone.receipt), places.home)
+    _journal(places, told.id).unlink(missing_ok=True)
+    return told
+
+
+def _passed(step: str) -> None:
+    """One of STEPS is done."""
+    failpoint("during-forget", step)
 
 
 def _do(platform: Platform, entity: str, specs: list[Spec], digest: str, number: str, *, alone: bool) -> Receipt:
@@ -104,11 +121,13 @@ def _do(platform: Platform, entity: str, specs: list[Spec], digest: str, number:
             leases.enter_context(lease.within(places.home, spec.name, f"forget:{number}"))
         for spec in specs:
             forgotten.renew(places.home, Tombstone(digest=digest, workload=spec.name, at=at, receipt=number))
+        _passed("tombstones")
         for spec in specs:
             done[spec.name] = _of_workload(platform, spec, entity, digest, number, alone=alone)
     plain = json.loads(json.dumps(done))  # as it will be read again
     made = Receipt(id=number, at=at, digest=digest, key=forgotten.secret(places.home).id, workloads=plain)
     receipt.write(places.home, made)
+    _passed("receipt")
     _journal(places, number).unlink(missing_ok=True)
     return made
 
@@ -118,6 +137,35 @@ def _of_workload(platform: Platform, spec: Spec, entity: str, digest: str, numbe
     places = platform.places
     sought = trace(places, spec, entity, alone=alone)
     found = _written_down(places, number, find(platform, spec, entity, alone=alone))
+    _passed("journal")
+    _record(platform, found, digest, number)
+    erased = _erase(places, spec.name, entity, found)
+    revisions.remove(places.root, spec.name, {*found.outputs})
+    _passed("outputs")
+    _strays(places, sought)
+    _passed("strays")
+    versions.delete(platform, spec.name, found.versions.old, number)
+    left = versions.drop_tracked(platform, spec.name, found.versions.old)
+    _passed("versions")
+    _derived(platform, spec, found, sought)
+    _passed("derived")
+    _write_over(places, spec, sought)
+    _passed("texts")
+    rebuilt = _rebuild(places, spec) if found.outputs else None
+    _passed("data")
+    remains = looking.remaining(places, spec, sought)
+    return {
+        "found": asdict(found) | {"versions": asdict(found.versions)},
+        "erased": erased,
+        "searched_as_text": sought.searchable,
+        "alone": alone,
+        "retrain": list(found.versions.serving),
+        "remains": remains + ([{"where": "mlflow", "why": left}] if left else []),
+        "rebuilt": rebuilt,
+    }
+
+
+def _record(platform: Platform, found: Found, digest: str, number: str) -> None:
     facts = {
         "entity": digest,
         "receipt": number,
@@ -126,27 +174,23 @@ def _of_workload(platform: Platform, spec: Spec, entity: str, digest: str, numbe
         "deleted": list(found.versions.old),
         "reason": "an entity was forgotten",
     }
-    platform.ledger.record("forgotten", spec.name, "", facts, actor="person", key=f"forgotten:{number}:{spec.name}")
-    gone = Records.at(places.home).erase(spec.name, entity=entity)
-    values = online.erase(places.home, spec.name, entity)
-    for copy in (places.home / "feast" / spec.name).glob("source.*"):
+    platform.ledger.record("forgotten", found.workload, "", facts, actor="person", key=f"forgotten:{number}:{found.workload}")
+    _passed("record")
+
+
+def _erase(places: Places, workload: str, entity: str, found: Found) -> dict[str, int]:
+    """Out of the records and the online values; how many went, those too that went before an interruption."""
+    gone = Records.at(places.home).erase(workload, entity=entity)
+    _passed("records")
+    values = online.erase(places.home, workload, entity)
+    for copy in (places.home / "feast" / workload).glob("source.*"):
         copy.unlink()
-    revisions.remove(places.root, spec.name, {*found.outputs})
-    _strays(places, sought)
-    versions.delete(platform, spec.name, found.versions.old, number)
-    left = versions.drop_tracked(platform, spec.name, found.versions.old)
-    _derived(platform, spec, found, sought)
-    _write_over(places, spec, sought)
-    rebuilt = _rebuild(places, spec) if found.outputs else None
-    remains = looking.remaining(places, spec, sought)
+    _passed("online")
     return {
-        "found": asdict(found) | {"versions": asdict(found.versions)},
-        "erased": {"predictions": gone.predictions, "outcomes": gone.outcomes, "labels": gone.labels, "online_values": values},
-        "searched_as_text": sought.searchable,
-        "alone": alone,
-        "retrain": list(found.versions.serving),
-        "remains": remains + ([{"where": "mlflow", "why": left}] if left else []),
-        "rebuilt": rebuilt,
+        "predictions": max(gone.predictions, found.predictions),
+        "outcomes": gone.outcomes,
+        "labels": max(gone.labels, found.labels),
+        "online_values": max(values, found.online),
     }
 
 

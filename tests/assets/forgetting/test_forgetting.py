@@ -16,7 +16,7 @@ import pytest
 
 from assets import forgetting, lease
 from assets.forgetting import doing, online, receipt, versions, vocabulary
-from data import forgotten, revisions, state
+from data import failpoints, forgotten, revisions, state
 from data.errors import UserError
 from data.versions import initialise
 from orchestration import opening
@@ -166,6 +166,28 @@ def test_whoever_is_killed_goes_on(here: Here, step: str, monkeypatch: pytest.Mo
     assert [one.payload["receipt"] for one in here.ledger.history("shop", "forgotten")] == [done.id]
     assert [file.stem for file in (here.places.home / "receipts").iterdir()] == [done.id]
     assert here.ledger.verify() is None
+
+
+def test_whoever_is_killed_at_each_step_leaves_one_receipt(here: Here, monkeypatch: pytest.MonkeyPatch):
+    """Cut off after each step in turn, the last call finds nothing undone: one record, one signed receipt that says what went, no journal."""
+    before = of_others(here)
+    monkeypatch.setenv("AIPRIME_HOME", str(here.places.home))
+    monkeypatch.setattr(failpoints, "_set", ",".join(f"during-forget@{step}=error" for step in doing.STEPS))
+    for _ in doing.STEPS:
+        with pytest.raises(failpoints.Injected):
+            forget(here)
+    marks = [file.name for file in sorted((here.places.home / "failpoints").iterdir(), key=lambda one: one.stat().st_mtime_ns)]
+    assert marks == [f"{number}-during-forget" for number in range(len(doing.STEPS))]
+    done = forget(here)
+    assert where(here, ERIKA) == SERVES
+    assert of_others(here) == before
+    told = done.workloads["shop"]
+    assert told["erased"] == {"predictions": 3, "outcomes": 0, "labels": 3, "online_values": told["found"]["online"]}
+    assert told["rebuilt"] == "the data were made again without it"
+    assert [one.payload["receipt"] for one in here.ledger.history("shop", "forgotten")] == [done.id]
+    [file] = (here.places.home / "receipts").iterdir()
+    assert receipt.read(file, here.places.home) == done
+    assert list((here.places.home / "forgetting").iterdir()) == []
 
 
 WORDS = ("version", "main", "default")
