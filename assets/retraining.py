@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aiprime.retraining")
 TAG = "aiprime/cutoff"
+LIFT = "aiprime/lift_cutoff"  # a run's tag: a cutoff that a retrain left ends here
 ASKED = "aiprime/retrain_asked"  # a run's tag: the sequence number of the record that it answers
 
 
@@ -147,7 +148,8 @@ def ended(
 def apply(spec: Spec, places: Places, run_id: str, tags: Mapping[str, str]) -> Cutoff | None:
     """At the start of a run, under the workload's lease: keep the cutoff that its tags ask for, and the labels; begin to count CPU.
 
-    A run without the tag changes nothing, and honours a cutoff that is there. Returns the cutoff that holds.
+    A run without the tag changes nothing, and honours a cutoff that is there, which it says; with `LIFT` it takes that away. Returns the
+    cutoff that holds.
     """
     if TAG in tags:
         wanted = Cutoff.model_validate_json(tags[TAG])
@@ -158,4 +160,18 @@ def apply(spec: Spec, places: Places, run_id: str, tags: Mapping[str, str]) -> C
         cutoffs.write(places, spec.name, wanted)
         cost.begin(places, spec.name, run_id)
         log.info("%s: data up to %s: %s", spec.name, wanted.until.isoformat(), wanted.reason)
+    elif LIFT in tags:
+        cutoffs.lift(places, spec.name)
+        log.info("%s: no retrain ends the data any more", spec.name)
+    elif (kept := cutoffs.read(places, spec.name)) is not None:
+        log.warning("%s: %s", spec.name, capped(spec.name, kept))
     return cutoffs.read(places, spec.name)
+
+
+def capped(workload: str, kept: Cutoff) -> str:
+    """What a cutoff that a retrain left means for every run, and how to go past it."""
+    because = f" ({kept.reason})" if kept.reason else ""
+    return (
+        f"data up to {kept.until:%Y-%m-%d %H:%M} UTC, where a retrain ended them{because}; newer rows are left out of every run until "
+        f"aiprime retrain {workload} --reason ... moves it on, or aiprime run {workload} --lift-cutoff takes it away"
+    )

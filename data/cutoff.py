@@ -84,7 +84,7 @@ def read(places: Places, workload: str) -> Cutoff | None:
         return None
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        step = f"remove it, for the plain behaviour, or: aiprime retrain {workload} --reason ..."
+        step = f"aiprime run {workload} --lift-cutoff, for the plain behaviour; or: aiprime retrain {workload} --reason ..."
         raise UserError(f"this is no cutoff: {said}", where=str(path), next_step=step) from error
 
 
@@ -96,6 +96,12 @@ def write(places: Places, workload: str, cutoff: Cutoff) -> None:
         before = None
     if before != cutoff:
         write_json(file(places, workload), cutoff.plain())
+
+
+def lift(places: Places, workload: str) -> None:
+    """Take it away, and its labels: the plain rows and their split count again. Nothing where there is none."""
+    file(places, workload).unlink(missing_ok=True)
+    labels_file(places, workload).unlink(missing_ok=True)
 
 
 def applied(places: Places, workload: str) -> Cutoff | None:

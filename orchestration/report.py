@@ -8,7 +8,9 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from assets import signing
+from assets.retraining import capped
 from assets.spec import names, read
+from data import cutoff
 from data.errors import UserError
 from data.places import Places
 from orchestration import standing
@@ -94,6 +96,8 @@ def outcome_text(places: Places, outcome: Outcome) -> str:
         lines.append(
             f"  trained     on {fitted:,} examples of {rows:,} rows{again}" if fitted else f"  dataset     {rows:,} rows"
         )
+    if (kept := cutoff.read(places, outcome.workload)) is not None and "dataset" in done:
+        lines.append(f"  data        {capped(outcome.workload, kept).removeprefix('data ')}")
     if "evaluation" in done:
         lines.append(f"  gate        {done['evaluation']['verdict']}")
     if "endpoint" in done:

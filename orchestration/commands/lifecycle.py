@@ -15,15 +15,19 @@ def run(
     until: Annotated[
         str, typer.Option(help="The last stage: dataset, features, model, evaluation, registered_model or endpoint.")
     ] = "endpoint",
+    lift: Annotated[
+        bool, typer.Option("--lift-cutoff", help="Take away the date where a retrain ended the data: newer rows count again.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Bring a workload up to date: only what changed is done again."""
+    from assets.retraining import LIFT
     from orchestration import opening, report, running
 
     places = options.places()
     running.show_progress()
     opening.prepare(places)
-    outcome = running.run(places, workload, until)
+    outcome = running.run(places, workload, until, tags={LIFT: "by a person"} if lift else None)
     options.show(as_json, vars(outcome), lambda _: report.outcome_text(places, outcome))
     if outcome.failed:
         raise typer.Exit(1)

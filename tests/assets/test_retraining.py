@@ -21,6 +21,8 @@ from data import cutoff, versions
 from data.cutoff import Cutoff
 from data.errors import UserError
 from data.places import Places
+from orchestration import report
+from orchestration.running import Outcome
 from serving.ledger import Ledger
 from serving.records import Label, Records, by_time
 from tests.assets import judged as handmade
@@ -130,6 +132,23 @@ def test_the_frozen_holdout_follows_the_promotions(here: Here):
     assert renewed[0] == at(1990)
     assert retraining.frozen(spec(), here.ledger, at(1989)) == first  # the others lie in its future
     assert retraining.frozen(spec(promote={"frozen_for": 0}), here.ledger, at(1999)) is None
+
+
+def test_a_plain_run_says_where_a_retrain_ended_the_data(here: Here, caplog: pytest.LogCaptureFixture):
+    """It says so, until when, why, and how to go past it; with `--lift-cutoff` the cutoff and its labels are gone."""
+    tags = retraining.request(spec(), here, until=at(1991), window=104 * WEEK, reason="it aged")  # pyright: ignore[reportArgumentType]
+    retraining.apply(spec(), here.places, "retrain", tags)
+    assert "left out" not in caplog.text
+    retraining.apply(spec(), here.places, "plain", {})
+    for said in ("data up to 1991-01-01 00:00 UTC", "it aged", "aiprime retrain co2 --reason", "aiprime run co2 --lift-cutoff"):
+        assert said in caplog.text
+    told = report.outcome_text(here.places, Outcome("co2", "plain", 1.0, {"dataset": {"dagster/row_count": 9}}))
+    assert "data        up to 1991-01-01 00:00 UTC" in told
+    cutoff.labels_file(here.places, "co2").write_bytes(b"labels")
+    assert retraining.apply(spec(), here.places, "lifted", {retraining.LIFT: "yes"}) is None
+    assert list(cutoff.file(here.places, "co2").parent.glob("*")) == []
+    assert "1991" not in report.outcome_text(here.places, Outcome("co2", "lifted", 1.0, {"dataset": {"dagster/row_count": 9}}))
+    assert retraining.apply(spec(), here.places, "again", {retraining.LIFT: "yes"}) is None
 
 
 def test_a_run_with_the_tag_sets_the_cutoff_and_one_without_leaves_it(here: Here):

@@ -90,8 +90,8 @@ def test_a_retrain_learns_up_to_its_window_and_is_judged_on_it(lived: Project):
     assert "Running stage 'model@co2'" not in done.stdout
     assert len(ledger.history("co2", "registered")) == 2
 
-    cutoff.file(places, "co2").unlink()
-    back = lived.json("run", "co2", "--json")
+    back = lived.json("run", "co2", "--lift-cutoff", "--json")
+    assert not cutoff.file(places, "co2").exists()
     assert "data up to" not in back["stages"]["dataset"]
     assert state(lived) == plain
     assert len({one.version for one in ledger.history("co2", "registered")}) == 2
