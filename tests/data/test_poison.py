@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,23 +38,29 @@ def test_the_shipped_tables_pass(shipped: poisoning.Table):
 
 
 @pytest.mark.parametrize(("kind", "share", "least"), [("flips", 0.1, 0.7), ("trigger", 0.02, 0.95)])
-def test_planted_digits_are_named(kind: str, share: float, least: float):
+def test_planted_digits_are_named(kind: str, share: float, least: float, track: Callable[..., None]):
     """Of a tenth of wrong labels most are named, of images with a planted corner nearly all, and few others with them."""
     table = poisoning.workload("digits")
     said, plant, _ = poisoning.KINDS[kind]
     made, rows = plant(table[0], table[2], share, np.random.default_rng(3))
     named, of = poisoning.look((made, *table[1:]), said)
-    assert len(named & {*rows.tolist()}) >= least * len(rows)
-    assert len(named - {*rows.tolist()}) <= 0.02 * of
+    right, others = len(named & {*rows.tolist()}), len(named - {*rows.tolist()})
+    assert right >= least * len(rows)
+    assert others <= 0.02 * of
+    told = f"{right} named (recall {right / len(rows):.0%}), and {others} of {of - len(rows):,} others"
+    track(row=41, what=f"{kind}, {share:.0%} of digits", seeds=3, injections=len(rows), lost=0, said=told)
 
 
-def test_outliers_of_a_column_and_of_a_series():
+def test_outliers_of_a_column_and_of_a_series(track: Callable[..., None]):
     """Values far out are named by column; in a series also those that only their neighbours in time give away; a long tail is none."""
     df, task, data = poisoning.prices()
     made, rows = poisoning.outlying(df, data, 0.01, np.random.default_rng(3))
     named, _ = poisoning.look((made, task, data), "outlier")
     clean, _ = poisoning.look((df, task, data), "outlier")
-    assert len(named & {*rows.tolist()}) >= 0.7 * len(rows)
+    right = len(named & {*rows.tolist()})
+    assert right >= 0.7 * len(rows)
+    told = f"{right} named (recall {right / len(rows):.0%}), and {len(named) - right} of {len(df) - len(rows):,} others"
+    track(row=41, what="outliers, 1% of prices", seeds=3, injections=len(rows), lost=0, said=told)
     assert len(clean) <= 0.005 * len(df)
     df, task, data = poisoning.workload("co2")
     spiked = df["co2"].to_numpy(copy=True)
