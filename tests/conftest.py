@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ class Project:
         assert not check or done.returncode == 0, f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def json(self, *arguments: str, timeout: float = 240) -> object:
+    def json(self, *arguments: str, timeout: float = 240) -> Any:
         """What a command prints as JSON."""
         return json.loads(self.aiprime(*arguments, timeout=timeout).stdout)
 

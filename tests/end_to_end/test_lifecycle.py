@@ -58,7 +58,7 @@ def test_the_terminal_finds_done_what_dagster_did(lived: Project):
 
 def test_the_version_has_a_whole_card(lived: Project):
     """The gateway gives the champion's bill of materials; all that it lacks is the commit, for this copy is in no repository."""
-    (one,) = [one for one in lived.json("release", "list", "co2", "--json") if one["state"] == "champion"]  # pyright: ignore
+    (one,) = [one for one in lived.json("release", "list", "co2", "--json") if one["state"] == "champion"]
     with urllib.request.urlopen(one["card"], timeout=10) as answer:
         card = Card(json.loads(answer.read()))
     assert (card.name, card.version) == ("co2", one["version"])

@@ -114,7 +114,8 @@ class _Lines:
         skipped = report.skipped and report.when in ("setup", "call")
         if not (report.when == "call" or skipped or report.failed):
             return
-        why = report.longrepr[2].removeprefix("Skipped: ").removeprefix("not run: ") if skipped else ""  # pyright: ignore
+        place = report.longrepr if skipped else None  # of a skipped test: file, line and why
+        why = str(place[2]).removeprefix("Skipped: ").removeprefix("not run: ") if isinstance(place, tuple | list) else ""
         outcome = f"not run: {why}" if skipped else "broken" if report.failed else "held"
         told = [json.loads(str(value)) for name, value in report.user_properties if name == "fault"]
         test = report.nodeid.partition("[")[0]

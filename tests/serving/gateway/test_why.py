@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def weight(label: str, shap: float, lime: float) -> dict[str, object]:
     return {"name": "n", "label": label, "value": EVIL, "usual": "1", "shap": shap, "lime": lime}
 
 
-def explanation(label: str | None = None) -> dict[str, object]:
+def explanation(label: str | None = None) -> dict[str, Any]:
     """Of 12 inputs, and of a picture."""
     inputs = [weight(f"input {i} {EVIL}", 12.0 - i if i % 2 else i - 12.0, 1.0) for i in range(12)]
     grid = [[0.0, 1.0], [0.5, -0.5]]
@@ -175,7 +176,7 @@ def test_the_explaining_process_ends_with_the_gateway(tmp_path_factory: pytest.T
 
 def test_hostile_names_are_text_and_figures_are_rounded() -> None:
     """Labels, values and reasons may hold anything; every bar has a word beside its colour."""
-    drawn = waterfall(explanation()["answers"][0]) + picture(explanation()["answers"][0]["pictures"][0])  # pyright: ignore
+    drawn = waterfall(explanation()["answers"][0]) + picture(explanation()["answers"][0]["pictures"][0])
     assert EVIL not in drawn
     assert "<script" not in drawn
     assert drawn.count("raises it by") + drawn.count("lowers it by") == 11  # ten inputs, and the others together
