@@ -64,7 +64,7 @@ class Gateway:
         self.journal = Journal(scribe, self._telemetry)
         bodies = Bodies(limits)
         self._inference = Inference(self.pointer, self._completion, self.journal, self._telemetry, bodies)
-        self._labels = Labels(records, scribe, self.pointer, self._completion, bodies)
+        self._labels = Labels(records, scribe, self.pointer, self._completion, bodies, self._telemetry)
         self._lookups = Lookups(records, self.pointer)
         self._pages = Pages(home, records, self.pointer, self._completion)
         self._explaining = Explaining(home, records, self._inference)

@@ -14,6 +14,8 @@ import logging
 import math
 import sqlite3
 import time
+from collections.abc import Collection
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,6 +126,16 @@ class Completion:
         if found is None:
             raise Refusal(404, f"{route.workload}: nothing is known of {signature.entity} {_shown(entity)}")
         return found
+
+    def unknown(self, workload: str, entities: Collection[str]) -> list[str]:
+        """Which of these entities, named by text, have no stored values; none where that cannot be told. For a thread: opens the store anew."""
+        if not entities:
+            return []
+        try:
+            with closing(OnlineStore(self._home / "feast" / workload)) as store:
+                return sorted(one for one in entities if not store.holds(one))
+        except (OSError, sqlite3.Error, ValueError):  # nothing was published, or it is being written
+            return []
 
     def store(self, workload: str) -> OnlineStore:
         """The workload's online store; FileNotFoundError where nothing was published."""

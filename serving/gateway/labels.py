@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from serving.gateway.ids import kept
 from serving.gateway.label_checks import Checks, Known, Stated, Wrong
 from serving.gateway.refusal import Refusal, of_store
 from serving.gateway.routing import Pointer
+from serving.gateway.telemetry import Telemetry
 from serving.records.label import Label, read
 from serving.routes import Route
 
@@ -38,12 +40,21 @@ _SHOWN = 20  # problems that an answer names
 class Labels:
     """The labels' door of one gateway."""
 
-    def __init__(self, records: Records, scribe: Scribe, pointer: Pointer, completion: Completion, bodies: Bodies) -> None:
+    def __init__(
+        self,
+        records: Records,
+        scribe: Scribe,
+        pointer: Pointer,
+        completion: Completion,
+        bodies: Bodies,
+        telemetry: Telemetry,
+    ) -> None:
         self._records, self._scribe, self._pointer, self._completion = records, scribe, pointer, completion
-        self._bodies = bodies
+        self._bodies, self._telemetry = bodies, telemetry
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
-        """`{"new", "same", "corrected"}`, and `left_out` where the sample kept no record of a prediction; Refusal names what is wrong."""
+        """`{"new", "same", "corrected"}`, `left_out` where the sample kept no record of a prediction, and `unknown_entities`: the truth of one that is
+        not known yet is kept, for it may come before the first prediction, and told, for it may be a slip. Refusal names what is wrong."""
         body = await self._bodies.read(request, LIMIT)
         workload, rows = await asyncio.to_thread(
             label_forms.rows, body, request.content_type, request.rel_url.query.get("workload")
@@ -51,8 +62,8 @@ class Labels:
         route = self._pointer.routes.get(workload)
         if route is None:
             raise Refusal(404, f"no workload {workload[:100]!r}")
-        labels, left_out = await asyncio.to_thread(self._read, route, rows)
-        answer = {"new": 0, "same": 0, "corrected": 0}
+        labels, left_out, unknown = await asyncio.to_thread(self._read, route, rows)
+        answer: dict[str, Any] = {"new": 0, "same": 0, "corrected": 0}
         for start in range(0, len(labels), _GROUP):  # predictions are kept in between
             group = labels[start : start + _GROUP]
             try:
@@ -61,12 +72,18 @@ class Labels:
                 raise of_store(error) or error from error
             for name in answer:
                 answer[name] += getattr(done, name)
-        return web.Response(
-            text=json.dumps(answer | ({"left_out": left_out} if left_out else {})), content_type="application/json"
-        )
+        if left_out:
+            answer["left_out"] = left_out
+        if unknown:
+            count = sum(unknown.values())
+            self._telemetry.labelled_unknown(route.workload, count)
+            log.warning("%s: %s labels are of %s entities that have no stored values", route.workload, count, len(unknown))
+            answer["unknown_entities"] = {"labels": count, "entities": [*unknown][:_SHOWN]}
+        return web.Response(text=json.dumps(answer), content_type="application/json")
 
-    def _read(self, route: Route, rows: Sequence[Any]) -> tuple[list[Label], int]:
-        """The labels, and how many are about predictions that the sample left out; Refusal with every problem."""
+    def _read(self, route: Route, rows: Sequence[Any]) -> tuple[list[Label], int, dict[str, int]]:
+        """The labels, how many are about predictions that the sample left out, and how many are of each entity that is not known; Refusal with
+        every problem."""
         checks = Checks(route.workload, self._completion.signature(route))
         stated: list[tuple[int, Stated]] = []
         problems: list[tuple[int, Wrong]] = []
@@ -76,22 +93,24 @@ class Labels:
             except Wrong as wrong:
                 problems.append((number, wrong))
         known = self._known({one.prediction_id for _, one in stated if one.prediction_id is not None})
-        labels, left_out = [], 0
+        labels, left_out, named = [], 0, Counter[str]()
         for number, one in stated:
             if one.prediction_id is not None and one.prediction_id not in known and not kept(one.prediction_id, route.sample):
                 left_out += 1
                 continue
             try:
                 label = checks.label(one, known)
-                read(label, number)
+                about, _ = read(label, number)
                 labels.append(label)
+                if about.entity:
+                    named[about.entity] += 1
             except Wrong as wrong:
                 problems.append((number, wrong))
             except UserError as error:
                 problems.append((number, Wrong(error.what, error.next_step)))
         if problems:
             raise _refusal(sorted(problems, key=lambda one: one[0]), len(rows))
-        return labels, left_out
+        return labels, left_out, {one: named[one] for one in self._completion.unknown(route.workload, named)}
 
     def _known(self, ids: set[str]) -> dict[str, Known]:
         return {one: Known(workload=workload, rows=rows) for one, (workload, rows) in self._records.sizes(ids).items()}

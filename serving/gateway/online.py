@@ -96,6 +96,12 @@ class OnlineStore:
         except ValueError:
             return None
 
+    def holds(self, entity: str) -> bool:
+        """Whether the entity, named by text, has values; sqlite3.OperationalError while locked."""
+        place = self.place(entity)
+        asked = f'SELECT 1 FROM "{self._table}" WHERE entity_key = ? LIMIT 1'
+        return place is not None and self._db.execute(asked, (place[1],)).fetchone() is not None
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()

@@ -40,6 +40,12 @@ class Telemetry:
         self._commit = Histogram(
             "aiprime_gateway_log_commit_seconds", "A commit of the log.", buckets=_COMMIT_S, registry=registry
         )
+        self._unknown = Counter(
+            "aiprime_gateway_labels_of_unknown_entities",
+            "Labels of entities that had no stored values when they came.",
+            ["workload"],
+            registry=registry,
+        )
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._known_tries: dict[tuple[str, str, str, int], Counter] = {}
 
@@ -64,6 +70,10 @@ class Telemetry:
     def dropped(self, workload: str) -> None:
         """One shadow copy that was not sent, or whose answer was not kept."""
         self._dropped.labels(workload).inc()
+
+    def labelled_unknown(self, workload: str, labels: int) -> None:
+        """Labels of entities that are not known."""
+        self._unknown.labels(workload).inc(labels)
 
     def committed(self, predictions: int, seconds: float) -> None:
         """One commit of the log."""

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from serving.gateway.label_checks import Checks, Known, Wrong
 from serving.records import Records
 from tests.serving.gateway.conftest import ROOT, Reply, Running
 from tests.serving.gateway.model_server import ModelServer, says
+from tests.serving.gateway.online_rows import write
 from training.signature import Input, Output, Signature
 
 UNKNOWN = "0198c0de-0000-7000-8000-000000000000"
@@ -106,6 +108,21 @@ def test_a_single_label_may_name_a_time(forecast: Door) -> None:
     ):
         reply = forecast.gateway.ask("POST", "/v1/labels", json.dumps(label | {"time": time}))
         assert (reply.status, reply.json) == (200, expected), time
+
+
+def test_an_entity_that_is_not_known_is_kept_and_told(gateway: Running, server: ModelServer) -> None:
+    """Truth may come before the first prediction, so it is kept; a mistyped name is seen in the answer and in /metrics."""
+    door = Door(gateway, server, "known", FORECAST)
+    row = {"time": "2001-01-06", "value": 370.1}
+    assert door.send(row | {"entity": "mauna_loa"}).json == counts(new=1)  # nothing was published: who is known cannot be told
+    write(gateway.home / "feast" / "known", "mauna-loa", {"x": 1.0}, datetime(2001, 1, 1, tzinfo=UTC))
+    assert door.send(row | {"entity": "mauna-loa"}).json == counts(new=1)
+    late = {"time": "2001-01-13", "value": 370.2}
+    reply = door.send(row | {"entity": "mauna_loa"}, late | {"entity": "mauna_loa"}, late | {"entity": "mauna-loa"})
+    told = {"unknown_entities": {"labels": 2, "entities": ["mauna_loa"]}}
+    assert (reply.status, reply.json) == (200, counts(new=2, same=1) | told)
+    assert 'labels_of_unknown_entities_total{workload="known"} 2.0' in gateway.ask("GET", "/metrics").body.decode()
+    assert {one["entity"] for one in Records.at(gateway.home).truths("known").to_pylist()} == {"mauna-loa", "mauna_loa"}
 
 
 def test_a_batch_is_kept_whole_or_not_at_all(number: Door) -> None:
