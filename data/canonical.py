@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from data.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pandas as pd
@@ -25,8 +26,8 @@ def table_digest(df: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _parts(column: pd.Series) -> list[Any]:
-    """Buffers that are equal where the values are: one NaN, no negative zero, little-endian."""
+def _parts(column: pd.Series) -> Iterable[Any]:
+    """Buffers that are equal where the values are: one NaN, no negative zero, little-endian. Images one by one."""
     import numpy as np
     import pyarrow as pa
 
@@ -39,7 +40,7 @@ def _parts(column: pd.Series) -> list[Any]:
     if kind != "O":
         return [np.ascontiguousarray(values, dtype="<i8" if kind == "i" else "u1")]
     if _holds_images(column):
-        return [np.ascontiguousarray(np.stack(list(values)), dtype="<f4").reshape(-1)]
+        return (np.ascontiguousarray(one, dtype="<f4").reshape(-1) for one in values)
     text = pa.array(values, pa.large_string(), from_pandas=True)
     _, offsets, content = text.buffers()
     lengths = np.diff(np.frombuffer(offsets, dtype="<i8")[: len(text) + 1])

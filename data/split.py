@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TRAIN, HOLDOUT, FROZEN, NEITHER = "train", "holdout", "frozen", ""
 _BUCKETS = 10_000
+_PIXELS = 1 << 18  # that are spelled out at once
 
 
 def by_time(time: pd.Series, share: float, reach_seconds: int = 0) -> np.ndarray:
@@ -79,13 +80,27 @@ def by_content(table: pd.DataFrame, share: float) -> np.ndarray:
 
 
 def _hashes(table: pd.DataFrame) -> np.ndarray:
-    """Each row's content as a number."""
+    """Each row's content as a number. Images are spelled out for that, in 16 characters a pixel: some rows at a time."""
     import numpy as np
     import pandas as pd
 
-    plain = {}
-    for name in sorted(table.columns, key=str):
-        values = table[name]
-        nested = values.dtype == object and len(values) and isinstance(values.iloc[0], list | tuple | np.ndarray)
-        plain[name] = values.map(lambda v: np.asarray(v, dtype=float).tobytes().hex()) if nested else values
-    return pd.util.hash_pandas_object(pd.DataFrame(plain), index=False).to_numpy()
+    plain = table[sorted(table.columns, key=str)]
+    images = [name for name, values in plain.items() if _nested(values)]
+    if not images:
+        return pd.util.hash_pandas_object(plain, index=False).to_numpy()
+    rows = max(1, _PIXELS // max(1, sum(np.size(plain[name].iloc[0]) for name in images)))
+    blocks = (plain.iloc[start : start + rows] for start in range(0, len(plain), rows))
+    spelled = (block.assign(**{str(name): block[name].map(_spelled) for name in images}) for block in blocks)
+    return np.concatenate([pd.util.hash_pandas_object(block, index=False).to_numpy() for block in spelled])
+
+
+def _nested(values: pd.Series) -> bool:
+    import numpy as np
+
+    return values.dtype == object and len(values) > 0 and isinstance(values.iloc[0], list | tuple | np.ndarray)
+
+
+def _spelled(image: object) -> str:
+    import numpy as np
+
+    return np.asarray(image, dtype=float).tobytes().hex()

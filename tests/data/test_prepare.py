@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import tracemalloc
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -284,6 +286,19 @@ def test_images_keep_their_shape(tmp_path: Path):
     assert table_digest(back) == table_digest(df)
     with pytest.raises(SchemaDrift, match="row 1 holds 4 numbers, not 9"):
         prepare(raw, section({"image": "image[3,3]", "y": "category"}))
+
+
+def test_images_are_digested_one_by_one():
+    """The digest is that of all images laid end to end, and takes little memory beside them."""
+    images = np.random.default_rng(0).random((160, 1 << 16), dtype=np.float32)
+    df = pd.DataFrame({"image": list(images)})
+    expected = hashlib.sha256(b"160" + b"\0image\0O\0" + images.tobytes()).hexdigest()
+    tracemalloc.start()
+    try:
+        assert table_digest(df) == expected
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_time_column_must_be_a_time():

@@ -1,10 +1,14 @@
 """Which rows a model may learn from."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data import split
 from data.split import HOLDOUT, NEITHER, TRAIN, by_content, by_time
 
 
@@ -33,3 +37,30 @@ def test_the_share_is_kept():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"image": list(rng.random((5000, 4))), "y": "a"})
     assert 0.13 < (by_content(table, 0.15) == HOLDOUT).mean() < 0.17
+
+
+def pictures(count: int, size: int) -> pd.DataFrame:
+    pixels = np.random.default_rng(0).random((count, size), dtype=np.float32)
+    return pd.DataFrame({"image": list(pixels), "y": [None if n % 7 == 0 else "ab"[n % 2] for n in range(count)]})
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 1 << 18])
+def test_pictures_fall_where_they_always_did(monkeypatch: pytest.MonkeyPatch, at_once: int):
+    """Hashed some at a time, a row's side is the one that it had when all were spelled out at once: no split moves."""
+    monkeypatch.setattr(split, "_PIXELS", at_once)
+    table = pictures(300, 16)
+    spelled = table.assign(image=table["image"].map(lambda one: np.asarray(one, dtype=float).tobytes().hex()))
+    seen = pd.util.hash_pandas_object(spelled, index=False).to_numpy()
+    assert (split._hashes(table) == seen).all()
+    assert (split._hashes(table.assign(image=[one.tolist() for one in table["image"]])) == seen).all()
+
+
+def test_many_large_pictures_are_hashed_in_little_memory():
+    """The side of 40 MB of pictures is found in less than a quarter of what they take."""
+    table = pictures(160, 1 << 16)
+    tracemalloc.start()
+    try:
+        by_content(table, 0.2)
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
