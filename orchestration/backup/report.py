@@ -34,7 +34,7 @@ def taken_text(one: Taken) -> str:
         f"{one.linked:,} files are those of the backup before",
         f"  up to decision {ends.decisions[0]:,}, prediction {ends.predictions[0]:,}, label {ends.labels[0]:,}; "
         "whatever was acknowledged before it began is in it",
-        f"  signed with the key {short(one.signed_by)}: note it elsewhere, a restore on a bare machine asks for it",
+        f"  signed with the key {short(one.signed_by)}: note it elsewhere, for a restore on a bare machine names it and can vouch for nothing",
     ]
     if one.manifest.gone:
         lines.append(f"  deleted while it was taken: {', '.join(one.manifest.gone[:5])}")
