@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
+from itertools import starmap
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,8 @@ from serving.records.prediction import Prediction
 from serving.records.store import Records
 
 _LENGTH = struct.Struct("<I")
-_PREDICTION = (
-    *("id", "workload", "version", "role", "at", "rows", "form", "request", "answer", "entities", "status", "latency_ms"),
-)
 _LABEL = ("workload", "about", "value", "actor")
-_of_prediction, _of_label = attrgetter(*_PREDICTION), attrgetter(*_LABEL)
+_of_label = attrgetter(*_LABEL)
 _END_S = 30  # for what it was given before the end
 
 
@@ -54,7 +52,7 @@ class Scribe:
         """As Records.append. Refusal where the store cannot be written, ValueError where one of them cannot be kept, OSError where
         the process ended."""
         line = self._line if self._line is not None and not self._line.lost else await self._connected()
-        await line.ask("append", [*map(_of_prediction, predictions)])
+        await line.ask("append", [*map(tuple, predictions)])
 
     async def label(self, labels: Sequence[Label]) -> Labelled:
         """As Records.label; the errors of `append`, and UserError."""
@@ -161,7 +159,7 @@ def serve(records: Records, line: socket.socket) -> None:
 def _written(records: Records, what: str, rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
     try:
         if what == "append":
-            records.append([Prediction(**dict(zip(_PREDICTION, row, strict=True))) for row in rows])
+            records.append([*starmap(Prediction, rows)])
             return "done", None
         if what == "label":
             done = records.label([Label(**dict(zip(_LABEL, row, strict=True))) for row in rows])

@@ -13,7 +13,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import orjson
 
@@ -25,9 +25,11 @@ _LENGTHS = struct.Struct("<4I")
 _SEALED = struct.Struct("<q16sBdqqdII")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """One request, answered by one version (or not: `status` 0 where no answer came). (id, role) is unique."""
+class Prediction(NamedTuple):
+    """One request, answered by one version (or not: `status` 0 where no answer came). (id, role) is unique.
+
+    Stated by keyword; a tuple, which is made three times as fast as a frozen dataclass and crosses to another process as it is.
+    """
 
     id: str  # UUIDv7 text (RFC 9562); the rows of a batch are ID/0, ID/1, ...
     workload: str

@@ -29,7 +29,7 @@ def test_a_sample_of_the_requests_is_traffic_too(tmp_path: Path, kept: float, an
     here = Here(Places(root=tmp_path, home=tmp_path))
     records = Records.at(here.places.home)
     rows = [answered(PLAIN, [n], [1.0], at=time.time()) for n in range(answers)]
-    records.append([dataclasses.replace(one, workload="hand") for one in rows])
+    records.append([one._replace(workload="hand") for one in rows])
     of = spec().model_copy(update={"monitor": spec().monitor.model_copy(update={"kept": kept})})
     why = rollout._nothing_to_try_on(of, here, RELEASE)  # pyright: ignore[reportArgumentType]
     assert (why == "") == tried
@@ -38,10 +38,8 @@ def test_a_sample_of_the_requests_is_traffic_too(tmp_path: Path, kept: float, an
 def shadowed(records: Records, count: int) -> None:
     """Requests that champion 1 and its shadow 2 answered, each with its truth, 3: the champion is off by 2, the shadow by 1."""
     for n in range(count):
-        one = dataclasses.replace(answered(PLAIN, [n], [1.0], at=float(n)), workload="hand")
-        other = dataclasses.replace(
-            answered(PLAIN, [n], [2.0], at=float(n)), workload="hand", id=one.id, version="2", role="shadow"
-        )
+        one = answered(PLAIN, [n], [1.0], at=float(n))._replace(workload="hand")
+        other = answered(PLAIN, [n], [2.0], at=float(n))._replace(workload="hand", id=one.id, version="2", role="shadow")
         records.append([one, other])
         records.label([Label(workload="hand", about=by_id(one.id, 0), value=3.0)])
 

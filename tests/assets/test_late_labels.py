@@ -29,7 +29,7 @@ class Weeks:
         for week in range(8):
             for station in ("a", "b"):
                 one = answered(SIGNATURE, [week * WEEK], [[week, week]], region=station, entities=(station,))
-                self.asked.append(replace(one, workload="hand"))
+                self.asked.append(one._replace(workload="hand"))
         self.records.append(self.asked)
         self.records.absorb(SIGNATURE)
 

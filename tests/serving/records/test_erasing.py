@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ def _label(about: str, value: float = 1.0) -> Label:
 def test_an_erased_prediction_leaves_its_record(records: Records) -> None:
     """Content, outcomes and labels of an id go, of every role; the record, its digest and both chains stay."""
     one, other = (answered(FORECAST, [0], [[1, 2]], entities=("a",)) for _ in range(2))
-    records.append([one, dataclasses.replace(one, role="shadow"), other])
+    records.append([one, one._replace(role="shadow"), other])
     records.label([_label(by_id(one.id, 0, 4)), _label(by_id(other.id, 0, 4))])
     records.absorb(FORECAST)
     assert records.erase("other", ids=[one.id]) == Erased()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import subprocess
 import sys
@@ -77,7 +76,7 @@ def test_labels_find_outcomes_before_and_after_they_were_absorbed(records: Recor
     """By id and horizon, or by entity and target time; a shadow's row has the same truth; the newest label wins, whichever way it came."""
     one = answered(FORECAST, [0], [[10, 20]], entities=("a",))
     other = answered(FORECAST, [0], [[1, 2]], entities=("b",))
-    records.append([one, dataclasses.replace(one, role="shadow", version="2"), other])
+    records.append([one, one._replace(role="shadow", version="2"), other])
     if not early:
         records.absorb(FORECAST)
     records.label(
@@ -112,7 +111,7 @@ def test_outcomes_are_chosen_by_time_role_version_and_sequence(records: Records)
     """Target times from `since` to before `until`; roles, versions, labelled or not, behind a sequence number."""
     for week in range(6):
         one = answered(FORECAST, [week * WEEK], [[week, week]], entities=("a",), version=str(week % 2))
-        records.append([one, dataclasses.replace(one, role="shadow", version="9")])
+        records.append([one, one._replace(role="shadow", version="9")])
     records.absorb(FORECAST)
     records.label([truth("co2", by_time(5 * WEEK, "a"), 1)])
 
@@ -152,9 +151,7 @@ def test_what_cannot_be_read_is_counted_and_stops_nothing(records: Records, capl
     """Failed requests predict nothing; an answer that makes no sense is logged by its id, and the rest is read."""
     bad = prediction(request=b"\xff", entities=("a",))
     good = answered(FORECAST, [0], [[1, 2]], entities=("a",))
-    records.append(
-        [bad, dataclasses.replace(good, id=bad.id, role="shadow", answer=b"{}"), prediction(status=0, answer=b""), good]
-    )
+    records.append([bad, good._replace(id=bad.id, role="shadow", answer=b"{}"), prediction(status=0, answer=b""), good])
     with caplog.at_level(logging.WARNING):
         assert records.absorb(FORECAST) == 4
     assert {row["sequence"] for row in rows(records, "co2")} == {4}
@@ -245,7 +242,7 @@ def test_a_shadow_is_compared_with_the_champion_by_id(
 ) -> None:
     """Equal labels, or the mean difference in units of the champion's interval (without one: of its size), of pairs alone."""
     one = answered(signature, [0], [champion])
-    other = dataclasses.replace(answered(signature, [0], [shadow]), id=one.id, role="shadow", version="2")
+    other = answered(signature, [0], [shadow])._replace(id=one.id, role="shadow", version="2")
     alone = answered(signature, [0], [shadow], role="shadow", version="2")
     records.append([one, other, alone])
     records.absorb(signature)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import multiprocessing
 import subprocess
@@ -21,9 +20,9 @@ from tests.serving.records.samples import new_id, prediction
 def test_what_was_appended_is_found_by_its_id(records: Records) -> None:
     """Every field of every role comes back as it was, by the id, in any form, and with a row behind it."""
     one = prediction(entities=("mauna-loa", 7), request=b"\x00\xff raw", form="v2/3", answer="ü".encode(), status=200)
-    shadow = dataclasses.replace(one, role="shadow", version="2", status=0, answer=b"")
+    shadow = one._replace(role="shadow", version="2", status=0, answer=b"")
     records.append([one, prediction(), shadow])
-    expected = [dataclasses.replace(one, sequence=1), dataclasses.replace(shadow, sequence=3)]
+    expected = [one._replace(sequence=1), shadow._replace(sequence=3)]
     assert records.find(one.id) == expected
     assert records.find(f"{one.id.upper()}/12") == expected
     assert records.find(new_id()) == []

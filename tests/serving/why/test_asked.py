@@ -40,9 +40,7 @@ def test_classes_keep_their_names(form: str) -> None:
 def test_what_cannot_be_read_is_no_row(request_: bytes) -> None:
     """Damaged or foreign requests are said to be unreadable, not guessed at."""
     one = answered(FORECAST, TIMES[:1], [[1.0, 2.0]])
-    from dataclasses import replace
-
-    assert asked.row(replace(one, request=request_), FORECAST, 0) is None
+    assert asked.row(one._replace(request=request_), FORECAST, 0) is None
 
 
 def test_another_versions_inputs_are_not_mixed_up() -> None:
