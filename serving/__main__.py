@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 from data.errors import UserError
+from serving import instance
 from serving.inference.address import bound
 from serving.inference.session import Session
 from serving.trust import arguments
@@ -60,7 +61,7 @@ def _options() -> argparse.Namespace:
 
 
 def _serve(options: argparse.Namespace, trusted: str) -> None:
-    bind = os.environ.get("AIPRIME_BIND", "127.0.0.1")
+    bind, token = os.environ.get("AIPRIME_BIND", "127.0.0.1"), os.environ.pop(instance.SETTING, None)
     listening = bound(bind, options.http_port, "--http_port")
     if options.grpc_port:
         bound(bind, options.grpc_port, "--grpc_port").close()
@@ -89,6 +90,7 @@ def _serve(options: argparse.Namespace, trusted: str) -> None:
         limits=Limits(seconds=options.idle_seconds, connections=options.max_connections),
         leaving_seconds=options.leaving_seconds,
         stock_routes=options.stock_routes,
+        token=token,
     )
     turns = Turns(processors(), waiting=options.max_waiting, deadline_s=options.timeout_seconds)
     server = Server(OnnxModel(options.model_name, session, options.version, turns), settings)

@@ -42,6 +42,7 @@ class Convergence:
             return [f"{workload}: version {release.champion} cannot serve: {error}", *self._keep(release)]
         said, arm = self._arm(release)
         said += self._follow(self._route(release, server, arm), newest)
+        routes.settle(self._home, workload)
         key = f"deployed:{workload}:{promotion.sequence}"  # once for each promotion, also where it is carried on later
         payload = {"server": server.name}
         self._ledger.record("deployed", workload, promotion.version, payload, actor="local target", key=key)

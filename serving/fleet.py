@@ -6,11 +6,12 @@ Knows neither the ledger nor the gateway: which of them may serve is decided els
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from serving import manifests, servers
+from serving import instance, manifests, servers
 from serving.clearance import Clearance
 from serving.servers import Server
 from serving.supervision import Supervisor
@@ -40,9 +41,10 @@ class Fleet:
         for last in (False, True):
             up_s = next((one.uptime_s for one in self._supervisor.status() if one.name == name), 0)
             server = self.start(manifest, name)
+            ready = partial(server.ready, instance.told(self.home, name))
             try:
                 # One that has been up for long is ready at once, or it hangs.
-                self._supervisor.wait(name, server.ready, HUNG_S if up_s > deadline_s else deadline_s)
+                self._supervisor.wait(name, ready, HUNG_S if up_s > deadline_s else deadline_s)
             except UserError:
                 self._supervisor.remove(name)
                 ports = server.http_port, server.grpc_port
@@ -80,7 +82,7 @@ class Fleet:
         old = servers.records(self.home).get(name)
         running = any(one.name == name and one.pid for one in self._supervisor.status())
         server = servers.record(self.home, manifest, name, old=old, running=running)
-        self._supervisor.apply(servers.program(manifest, server))
+        self._supervisor.apply(servers.program(manifest, server, instance.told(self.home, name)))
         return server
 
     def stop(self, name: str) -> None:

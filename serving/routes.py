@@ -68,9 +68,19 @@ def read(home: Path) -> dict[str, Route]:
 
 
 def behind(home: Path, workload: str, fence: int) -> bool:
-    """Whether the pointer follows an older decision than `fence`: who made the newer one was cut off."""
+    """Whether serving is to be made equal to the ledger: the pointer follows an older decision than `fence`, or somebody asked for it."""
     route = read(home).get(workload)
-    return route is None or route.fence < fence
+    return route is None or route.fence < fence or _asked(home, workload).exists()
+
+
+def ask(home: Path, workload: str) -> None:
+    """Have whoever reconciles look at the workload soon: its pointer leads to a process that is not its server."""
+    _asked(home, workload).touch()
+
+
+def settle(home: Path, workload: str) -> None:
+    """Serving was made equal to the ledger."""
+    _asked(home, workload).unlink(missing_ok=True)
 
 
 def point(home: Path, route: Route, newest: int) -> bool:
@@ -91,6 +101,11 @@ def forget(home: Path, workload: str) -> None:
     """Take a workload's route out: its URL is unknown from then on."""
     with _changing(home) as routes:
         routes.pop(workload, None)
+    settle(home, workload)
+
+
+def _asked(home: Path, workload: str) -> Path:
+    return home / "servers" / f"{workload}.asked"
 
 
 def _route(written: dict[str, Any]) -> Route:

@@ -51,6 +51,7 @@ class Settings:
     leaving_seconds: float = 0.3  # not ready, but still answering
     limits: Limits = Limits()  # noqa: RUF009  (frozen)
     grace_seconds: int = 30  # for what is in flight when the port closes
+    token: str | None = None  # what tells this server from any other (serving/instance.py)
     stock_routes: bool = False  # KServe's own routes and middleware: what the contract test compares with
 
 
@@ -161,7 +162,7 @@ class Server(ModelServer):
         stock._add_exception_handlers(app)
         for kind, status in STATUSES.items():
             app.add_exception_handler(kind, partial(_as_error, status))
-        return InferenceRoute(app, self._model, self._drain, self._bodies)
+        return InferenceRoute(app, self._model, self._drain, self._bodies, self._settings.token)
 
 
 async def _as_error(status: int | None, _: Any, error: Any) -> JSONResponse:

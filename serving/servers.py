@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from data.errors import UserError
 from data.files import write_json
-from serving import manifests
+from serving import instance, manifests
 from serving.programs import Program, free_port, specification
 
 _LEFT_S = 6 * 3600  # a scratch folder of that age is nobody's
@@ -52,9 +52,16 @@ class Server:
         """v2 over gRPC."""
         return f"127.0.0.1:{self.grpc_port}"
 
-    def ready(self) -> bool:
-        """Whether it answers that its model is ready, within a second."""
-        return answer("GET", f"{self.url}/v2/models/{self.workload}/ready", timeout_s=1)[0] == 200
+    def ready(self, token: str | None = None) -> bool:
+        """Whether it answers that its model is ready, within a second; with a `token`, only where it is the one that was told that."""
+        if answer("GET", f"{self.url}/v2/models/{self.workload}/ready", timeout_s=1)[0] != 200:
+            return False
+        return token is None or self._proves(token)
+
+    def _proves(self, token: str) -> bool:
+        number = instance.number()
+        status, said = answer("GET", f"{self.url}{instance.PATH}{number}", timeout_s=1)
+        return status == 200 and instance.proven(token, number, said)
 
 
 def records(home: Path) -> dict[str, Server]:
@@ -87,11 +94,11 @@ def described(manifest: dict[str, Any], name: str, http_port: int, grpc_port: in
     return Server(name, workload, version, http_port, grpc_port, manifests.argument(manifest, "--model_dir"))
 
 
-def program(manifest: dict[str, Any], server: Server) -> Program:
-    """What the manifest says, as a program of the supervisor. A pod's replicas and limits have no meaning on one machine."""
+def program(manifest: dict[str, Any], server: Server, token: str) -> Program:
+    """What the manifest says, as a program of the supervisor, told its token. A pod's replicas and limits have no meaning on one machine."""
     grace_s = manifest["spec"]["predictor"]["terminationGracePeriodSeconds"]
     command = manifests.command(manifest, server.http_port, server.grpc_port)
-    return Program(name=server.name, command=command, env=_environment(manifest), cwd=CODE, stop_seconds=grace_s)
+    return Program(name=server.name, command=command, env=_environment(manifest, token), cwd=CODE, stop_seconds=grace_s)
 
 
 def two_ports(http_port: int | None = None, grpc_port: int | None = None) -> tuple[int, int]:
@@ -112,14 +119,15 @@ def scratch(home: Path, manifest: dict[str, Any], deadline_s: float = 60) -> Ite
     (home / "scratch").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home / "scratch", ignore_cleanup_errors=True) as folder:
         server = described(manifest, f"scratch-{manifests.name_of(*_named(manifest))}", *two_ports())
-        stated = program(manifest, server)
+        token = instance.told(home, server.name)
+        stated = program(manifest, server, token)
         write_json(Path(folder) / "spec.json", specification(stated.command, {**stated.env, "AIPRIME_HOME": str(home)}, CODE))
         command = [sys.executable, "-IS", str(Path(__file__).with_name("child.py")), str(os.getpid()), f"{folder}/spec.json"]
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         try:
-            _wait(process, server, log, time.monotonic() + deadline_s)
+            _wait(process, server, token, log, time.monotonic() + deadline_s)
             yield replace(server, pid=process.pid)
         finally:
             process.kill()  # nobody else asks it anything, so there is nothing to drain
@@ -147,8 +155,8 @@ def answer(method: str, url: str, timeout_s: float) -> tuple[int, bytes]:
         connection.close()
 
 
-def _wait(process: subprocess.Popen[bytes], server: Server, log: Path, end: float) -> None:
-    while not server.ready():
+def _wait(process: subprocess.Popen[bytes], server: Server, token: str, log: Path, end: float) -> None:
+    while not server.ready(token):
         late = time.monotonic() > end
         if late or process.poll() is not None:
             tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-20:])
@@ -165,5 +173,5 @@ def _named(manifest: dict[str, Any]) -> tuple[str, str]:
     return manifests.workload_of(manifest), manifests.version_of(manifest)
 
 
-def _environment(manifest: dict[str, Any]) -> dict[str, str]:
-    return manifests.environment(manifest) | {"AIPRIME_BIND": "127.0.0.1"}
+def _environment(manifest: dict[str, Any], token: str) -> dict[str, str]:
+    return manifests.environment(manifest) | {"AIPRIME_BIND": "127.0.0.1", instance.SETTING: token}

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from serving import routes
+from serving import instance, routes
 from serving.gateway.traffic import to_challenger
-from serving.gateway.upstream import Upstream
+from serving.gateway.upstream import Stranger, Upstream
 from serving.routes import Route
 
 log = logging.getLogger("aiprime.gateway")
 _LOOK_S = 0.5
+_Place = tuple[str, str | None]  # a URL, and the token of the server that must answer there
 
 
 class Pointer:
@@ -27,14 +28,15 @@ class Pointer:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._stamp: tuple[int, int] | None = None
-        self._servers: dict[str, Upstream] = {}  # by URL; those that no route names stay until they are drained
+        self._servers: dict[_Place, Upstream] = {}  # those that no route names stay until they are drained
+        self._tokens: dict[str, str | None] = {}  # by server
         self.routes: dict[str, Route] = {}
         self.challengers: dict[str, Route] = {}
         self.refresh()
 
     def take(self, route: Route) -> Upstream:
         """The route's server, counted as busy until it is given back."""
-        server = self._servers[route.url or ""]
+        server = self._servers[self._place(route)]
         server.inflight += 1
         return server
 
@@ -54,13 +56,24 @@ class Pointer:
             return
         challengers = {name: other for name, route in new.items() if (other := to_challenger(route)) is not None}
         for route in (*new.values(), *challengers.values()):
-            if route.url is not None and route.url not in self._servers:
+            name = route.server or ""
+            self._tokens[name] = instance.expected(self._home, name)
+            place = self._place(route)
+            if route.url is not None and place not in self._servers:
                 at = urlsplit(route.url)
-                self._servers[route.url] = Upstream(
-                    route.server or "", at.hostname or "127.0.0.1", at.port or 80, route.version or ""
+                self._servers[place] = Upstream(
+                    name, at.hostname or "127.0.0.1", at.port or 80, route.version or "", self._tokens[name]
                 )
         self.routes, self.challengers, self._stamp = new, challengers, stamp
         self._drop_drained()
+
+    def doubt(self, route: Route, error: Stranger) -> None:
+        """A stranger was met where the route leads: whoever reconciles is asked to look."""
+        log.error("%s: %s", route.workload, error)
+        try:
+            routes.ask(self._home, route.workload)
+        except OSError as full:
+            log.error("%s: nobody could be asked to reconcile: %s", route.workload, full)
 
     async def watch(self) -> None:
         """Notice a changed file that nobody announced, for as long as the gateway runs."""
@@ -75,17 +88,20 @@ class Pointer:
             "routes": {r.workload: _shown(r) for r in self.routes.values()},
             "servers": [
                 {"name": one.name, "url": url, "version": one.version, "inflight": one.inflight, "current": not one.left}
-                for url, one in self._servers.items()
+                for (url, _), one in self._servers.items()
             ],
         }
 
     def _drop_drained(self) -> None:
-        pointed_at = {route.url for routes in (self.routes, self.challengers) for route in routes.values()}
-        for url, server in list(self._servers.items()):
-            server.left = url not in pointed_at
+        pointed_at = {self._place(route) for routes in (self.routes, self.challengers) for route in routes.values()}
+        for place, server in list(self._servers.items()):
+            server.left = place not in pointed_at
             if server.left and not server.inflight:
                 server.close()
-                del self._servers[url]
+                del self._servers[place]
+
+    def _place(self, route: Route) -> _Place:
+        return route.url or "", self._tokens.get(route.server or "")
 
     def _stamped(self) -> tuple[int, int] | None:
         try:

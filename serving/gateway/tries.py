@@ -15,7 +15,7 @@ import orjson
 from serving.gateway.completion import Completed, Completion
 from serving.gateway.routing import Pointer
 from serving.gateway.telemetry import Telemetry
-from serving.gateway.upstream import Answer
+from serving.gateway.upstream import Answer, Stranger
 from serving.records.prediction import Prediction, Role
 from serving.routes import Route
 
@@ -99,6 +99,8 @@ class Tries:
                 answer = await server.request(line, asked.headers, completed.body, deadline_s=deadline_s, fresh=fresh)
             except OSError as raised:
                 error = raised
+                if isinstance(raised, Stranger):
+                    self._pointer.doubt(route, raised)
         finally:
             self._pointer.give_back(server)
         seconds = time.perf_counter() - began

@@ -1,7 +1,8 @@
 """A pooled HTTP/1.1 client for one model server, on httptools.
 
 aiohttp's own client costs 0.1 ms more per request and 0.6 of the throughput (docs/log.md); httpx a tenth of it. Knows nothing of routes or of
-models. Answers are held in memory: a model server on this machine is trusted to end them.
+models. Each new connection's other end proves once whose server it is (serving/instance.py), before it is sent anything. Answers are held in
+memory: a model server on this machine is trusted to end them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from typing import Any, NamedTuple
 
 import httptools
 
-_IDLE = 64  # connections kept for reuse
+from serving import instance
+
+_IDLE = 256  # connections kept for reuse
+_PROOF = 16 << 10  # bytes, head and all, that are read of who has proven nothing
+
+
+class Stranger(ConnectionError):
+    """Another process than the server answers at its address."""
 
 
 class Answer(NamedTuple):
@@ -24,10 +32,13 @@ class Answer(NamedTuple):
 
 
 class Upstream:
-    """One server's connections. `inflight` counts the requests that were begun and are not answered yet."""
+    """One server's connections. `inflight` counts the requests that were begun and are not answered yet.
 
-    def __init__(self, name: str, host: str, port: int, version: str) -> None:
-        self.name, self.host, self.port, self.version = name, host, port, version
+    With a `token`, whoever cannot prove to have been told it is sent nothing.
+    """
+
+    def __init__(self, name: str, host: str, port: int, version: str, token: str | None = None) -> None:
+        self.name, self.host, self.port, self.version, self._token = name, host, port, version, token
         self._host = b" HTTP/1.1\r\nHost: %b:%d\r\n" % (host.encode(), port)
         self.inflight = 0
         self.left = False  # no route leads here any more
@@ -44,7 +55,8 @@ class Upstream:
     ) -> Answer:
         """Send one request (`line` is such as `POST /v2/models/co2/infer`) and wait for its whole answer.
 
-        TimeoutError after `deadline_s`; other OSErrors where the server cannot be reached or breaks off. `fresh` opens a new connection: a pooled one may have been closed by the server at this very moment.
+        TimeoutError after `deadline_s`; other OSErrors where the server cannot be reached or breaks off, Stranger among them. `fresh` opens a
+        new connection: a pooled one may have been closed by the server at this very moment.
         """
         lines = [line, self._host]
         lines += [b"%b: %b\r\n" % header for header in headers]
@@ -62,7 +74,20 @@ class Upstream:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(deadline_s):
             _, connection = await loop.create_connection(lambda: _Connection(self.idle), self.host, self.port)
+            if self._token is not None:
+                await self._ask_proof(connection, self._token, deadline_s)
         return connection
+
+    async def _ask_proof(self, connection: _Connection, token: str, deadline_s: float) -> None:
+        number = instance.number()
+        line = f"GET {instance.PATH}{number}".encode()
+        try:
+            answer = await connection.prove(line + self._host + b"\r\n", deadline_s)
+        except ConnectionAbortedError as error:
+            raise Stranger(str(error)) from error
+        if answer.status != 200 or not instance.proven(token, number, answer.body):
+            connection.abort()
+            raise Stranger(f"another process than {self.name} answers at port {self.port}")
 
 
 class _Connection(asyncio.Protocol):
@@ -75,6 +100,14 @@ class _Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Answer] | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
+        self._unproven = 0  # bytes that may still come of who has to prove itself
+
+    async def prove(self, head: bytes, deadline_s: float) -> Answer:
+        """The answer to a request that nobody else may follow yet, a short one (ConnectionAbortedError)."""
+        self._unproven = _PROOF
+        answer = await self.exchange(head, b"", deadline_s)
+        self._unproven = 0
+        return answer
 
     async def exchange(self, head: bytes, body: bytes, deadline_s: float) -> Answer:
         if self._transport.is_closing():
@@ -106,6 +139,11 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if self._unproven:
+            self._unproven -= len(data)
+            if self._unproven <= 0:
+                self._fail(ConnectionAbortedError("what came is longer than a proof"))
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -139,7 +177,7 @@ class _Connection(asyncio.Protocol):
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done() or not self._parser.should_keep_alive() or len(self._idle) >= _IDLE:
             self.abort() if waiter is None else self._transport.close()
-        else:
+        elif not self._unproven:
             self._idle.append(self)
         if waiter is not None and not waiter.done():
             waiter.set_result(Answer(status, self._headers, self._body[0] if len(self._body) == 1 else b"".join(self._body)))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from serving import instance
 from serving.inference.bodies import Bodies, Receive
 from serving.inference.columns import InvalidRequest
 from serving.inference.drain import Drain
@@ -39,8 +40,8 @@ _BODY = (b"content-length", b"transfer-encoding")
 class InferenceRoute:
     """An ASGI application: POSTs are answered here, the rest by `app` (KServe's), under one error shape."""
 
-    def __init__(self, app: Any, model: OnnxModel, drain: Drain, bodies: Bodies) -> None:
-        self._app, self._model, self._drain, self._bodies = app, model, drain, bodies
+    def __init__(self, app: Any, model: OnnxModel, drain: Drain, bodies: Bodies, token: str | None = None) -> None:
+        self._app, self._model, self._drain, self._bodies, self._token = app, model, drain, bodies, token
         v2, version = f"/v2/models/{model.name}", model.version
         metadata = orjson.dumps(model_metadata(model.signature, model.name, version))
         self._infer: dict[str, Infer] = {
@@ -121,6 +122,9 @@ class InferenceRoute:
         if (metadata := self._metadata.get(path)) is not None:
             await self._send(send, 200, metadata)
             return
+        if self._token is not None and path.startswith(instance.PATH):
+            await self._prove(send, instance.proof(self._token, path[len(instance.PATH) :]))
+            return
         if not path.startswith(OPEN) and path != "/":
             raise Refused(404, self._unknown(scope))
         if path.startswith(f"/v2/models/{self._model.name}/versions/"):
@@ -128,6 +132,12 @@ class InferenceRoute:
                 raise Refused(404, self._unknown(scope))
             scope = scope | {"path": path, "raw_path": path.encode()}
         await self._app(scope, receive, send)
+
+    async def _prove(self, send: Send, proof: bytes) -> None:
+        """The proof; a server that is leaving keeps the connection: what follows on it is answered still."""
+        start = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(proof))]
+        await send({"type": "http.response.start", "status": 200, "headers": start})
+        await send({"type": "http.response.body", "body": proof})
 
     def _unknown(self, scope: Scope) -> str:
         path = scope["path"]

@@ -15,6 +15,8 @@ from typing import Any
 
 import uvicorn
 
+from serving import instance
+
 COMMAND = ("python", "-m", "tests.serving.stand_in")
 
 
@@ -49,9 +51,12 @@ def main() -> None:
             if not message["more_body"]:
                 break
         asked = json.loads(body or b"{}")
-        for instance in asked.get("instances", []):
-            await asyncio.sleep(instance.get("sleep", 0))
+        for row in asked.get("instances", []):
+            await asyncio.sleep(row.get("sleep", 0))
         answer = json.dumps({"version": options.version, "pid": os.getpid(), "asked": asked}).encode()
+        if scope["path"].startswith(instance.PATH):
+            paths.add(scope["path"])
+            answer = instance.proof(os.environ[instance.SETTING], scope["path"].removeprefix(instance.PATH))
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": 200 if scope["path"] in paths else 404, "headers": headers})
         await send({"type": "http.response.body", "body": answer})

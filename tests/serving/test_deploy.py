@@ -25,6 +25,7 @@ from serving.manifests import ServeSection
 from serving.servers import answer
 from serving.supervision import Program, Supervisor, free_port
 from tests.serving import stand_in
+from tests.serving.gateway.model_server import ModelServer, says
 
 ROOT = Path(__file__).parents[2]
 
@@ -221,6 +222,31 @@ def test_after_everything_was_killed_the_champion_serves_again(home: Path, targe
     target.reconcile()
     is_settled(home, "1")
     assert routes.read(home)["co2"].url == before
+
+
+def test_a_stranger_at_a_server_s_port_is_not_taken_for_it(
+    home: Path, target: LocalTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that took the chosen port before the server did, and says that it is ready, is none of ours: the server starts elsewhere."""
+    register(home, 1)
+    with ModelServer(says('{"version": "a stranger\'s"}')) as stranger:
+        chosen = [stranger.port]
+        monkeypatch.setattr(servers, "free_port", lambda wanted=None: chosen.pop() if chosen else free_port(wanted))
+        target.release("co2", 1, expected=None, reason="the first")
+        assert not chosen
+        is_settled(home, "1")
+        assert routes.read(home)["co2"].url != stranger.url
+
+
+def test_who_met_a_stranger_has_the_route_looked_at(home: Path, target: LocalTarget) -> None:
+    """The gateway's word makes serving count as behind, until it was made equal to the ledger."""
+    register(home, 1)
+    fence = target.release("co2", 1, expected=None, reason="the first").sequence
+    assert not routes.behind(home, "co2", fence)
+    routes.ask(home, "co2")
+    assert routes.behind(home, "co2", fence)
+    target.serve("co2")
+    assert not routes.behind(home, "co2", fence)
 
 
 def test_a_killed_model_server_is_back(home: Path, target: LocalTarget) -> None:

@@ -1,0 +1,124 @@
+"""Whose server answers at a route's address: who cannot prove that it is the route's is sent no request of anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving import instance, routes
+from tests.serving.gateway.conftest import Running, started
+from tests.serving.gateway.model_server import Asked, Behaviour, ModelServer, echo, response, says
+
+SERVER = "co2-v1"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    home = tmp_path_factory.mktemp("gateway")
+    instance.told(home, SERVER)
+    running = started(home)
+    yield running
+    running.end()
+
+
+def proving(token: str) -> Behaviour:
+    """Proves that it knows the token, and echoes."""
+
+    async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        path = asked.line.split()[1]
+        if path.startswith(instance.PATH):
+            writer.write(response(instance.proof(token, path.removeprefix(instance.PATH))))
+        else:
+            await echo(asked, writer)
+
+    return behave
+
+
+async def endless(_: Asked, writer: asyncio.StreamWriter) -> None:
+    """A proof that never ends."""
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n")
+    while True:
+        writer.write(b"a" * 65_536)
+        await writer.drain()
+
+
+async def another_protocol(_: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mail ready\r\n")
+
+
+def named(server: ModelServer) -> list[str]:
+    return [asked.line.split()[1].rpartition("/")[0] + "/" for asked in server.asked if instance.PATH in asked.line]
+
+
+def test_the_server_proves_itself_once_for_a_connection(gateway: Running) -> None:
+    """The right server is asked once, however many requests follow on its connection; a new connection is asked anew."""
+    with ModelServer(proving(instance.told(gateway.home, SERVER))) as server:
+        gateway.point(server.url, server=SERVER)
+        for _ in range(5):
+            assert gateway.predict({"x": 1}).json["instances"] == [{"x": 1}]
+        assert (server.connections, named(server)) == (1, [instance.PATH])
+        server.hang_up()
+        assert gateway.predict({"x": 1}).status == 200
+        assert named(server) == [instance.PATH] * 2
+    assert not routes.behind(gateway.home, "co2", gateway.fence)
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        says('{"error": "no such page"}', status=404),
+        says('{"predictions": [1]}'),
+        proving("another token"),
+        endless,
+        another_protocol,
+    ],
+    ids=["404", "200", "another server of ours", "endless", "no HTTP"],
+)
+def test_a_stranger_is_sent_nothing(gateway: Running, stranger: Behaviour) -> None:
+    """Whoever took the port gets no request; the client has a 503 in our shape, and whoever reconciles is asked."""
+    with ModelServer(stranger) as server:
+        gateway.point(server.url, server=SERVER)
+        routes.settle(gateway.home, "co2")
+        reply = gateway.predict({"secret": "of a client"})
+        assert (reply.status, list(reply.json), reply.headers["retry-after"]) == (503, ["error"], "1")
+        assert "another process" in reply.json["error"]
+        assert all(asked.line.startswith(f"GET {instance.PATH}") for asked in server.asked)
+    assert routes.behind(gateway.home, "co2", gateway.fence)
+
+
+def test_a_port_that_another_takes_over_is_noticed(gateway: Running) -> None:
+    """The connections end with the server; what listens there afterwards is asked before it is sent anything."""
+    with ModelServer(proving(instance.told(gateway.home, SERVER))) as server:
+        gateway.point(server.url, server=SERVER)
+        assert gateway.predict({"x": 1}).status == 200
+        port = server.port
+    with ModelServer(says('{"error": "no such page"}', status=404), port=port) as stranger:
+        assert gateway.predict({"x": 1}).status == 503
+        assert len(stranger.asked) == len(named(stranger)) > 0
+
+
+def test_the_same_address_may_become_another_server_s(gateway: Running) -> None:
+    """A new version at an old one's port has to prove that it is the new one."""
+    with ModelServer(proving(instance.told(gateway.home, SERVER))) as server:
+        gateway.point(server.url, server=SERVER)
+        assert gateway.predict({"x": 1}).status == 200
+        gateway.point(server.url, server="co2-v2")
+        assert gateway.predict({"x": 1}).status == 503
+        gateway.point(server.url, server=SERVER)
+        assert gateway.predict({"x": 1}).status == 200
+
+
+def test_where_no_server_was_started_nobody_is_asked(tmp_path: Path) -> None:
+    """In a cluster the Service vouches for its pods: the gateway of such a home asks for no proof."""
+    gateway = started(tmp_path)
+    try:
+        with ModelServer(echo) as server:
+            gateway.point(server.url)
+            assert gateway.predict({"x": 1}).status == 200
+            assert [json.loads(asked.body) for asked in server.asked] == [{"instances": [{"x": 1}]}]
+    finally:
+        gateway.end()

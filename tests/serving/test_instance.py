@@ -1,0 +1,27 @@
+"""Whose server answers: a token of its own for each, a proof that serves once, and nobody asked where no server was started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serving import instance
+
+
+def test_a_server_proves_that_it_was_told_its_token(tmp_path: Path) -> None:
+    """The proof is of this name, of this home and of this number; the secret is nobody else's to read."""
+    token = instance.told(tmp_path / "one", "co2-v1")
+    assert instance.expected(tmp_path / "one", "co2-v1") == instance.told(tmp_path / "one", "co2-v1") == token
+    number = instance.number()
+    answer = instance.proof(token, number)
+    assert instance.proven(token, number, answer)
+    for other in (instance.told(tmp_path / "one", "co2-v2"), instance.told(tmp_path / "two", "co2-v1")):
+        assert not instance.proven(other, number, answer)
+    assert not instance.proven(token, instance.number(), answer)
+    assert not instance.proven(token, number, "não".encode())
+    assert (tmp_path / "one" / "servers" / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_nothing_is_expected_where_no_server_was_started(tmp_path: Path) -> None:
+    """A home without a secret, as of a cluster's gateway, asks for no proof, and looking makes none."""
+    assert instance.expected(tmp_path, "co2-v1") is None
+    assert list(tmp_path.iterdir()) == []
