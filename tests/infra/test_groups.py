@@ -1,0 +1,25 @@
+"""`--dist loadgroup` holds the tests of a group together: they share a project that takes a minute to make."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+GROUPED = """
+import os, pytest
+pytestmark = pytest.mark.xdist_group("one")
+@pytest.mark.parametrize("i", range(4))
+def test_where(i):
+    with open({told!r}, "a") as file:
+        file.write(os.environ["PYTEST_XDIST_WORKER"] + chr(10))
+"""
+
+
+def test_a_group_runs_in_one_worker(tmp_path: Path):
+    """A pair of pytest and xdist that ignores groups makes every shared fixture twice, and says nothing (pytest-xdist 1386)."""
+    told = tmp_path / "told"
+    for name in ("test_a.py", "test_b.py"):
+        (tmp_path / name).write_text(GROUPED.format(told=str(told)))
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider", str(tmp_path)]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert len(workers := told.read_text().split()) == 8
+    assert len(set(workers)) == 1
