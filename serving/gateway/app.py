@@ -21,6 +21,7 @@ from aiohttp import HttpVersion11, web
 from data.files import write_json
 from serving import routes
 from serving.gateway import page
+from serving.gateway.answered import Answered
 from serving.gateway.bodies import Bodies
 from serving.gateway.completion import Completion
 from serving.gateway.connection import Server
@@ -77,7 +78,7 @@ class Gateway:
             "/metrics": ("GET", lambda _: web.Response(body=self._telemetry.text(), headers={"Content-Type": CONTENT_TYPE})),
         }
 
-    async def __call__(self, request: web.BaseRequest) -> web.Response:
+    async def __call__(self, request: web.BaseRequest) -> web.Response | Answered:
         """One request; all errors are `{"error": ...}`."""
         try:
             return await self._answer(request)
@@ -87,7 +88,7 @@ class Gateway:
             log.exception("a request failed")
             return Refusal(500, "the gateway failed on this request; its log says why").response()
 
-    def _answer(self, request: web.BaseRequest) -> Awaitable[web.Response]:
+    def _answer(self, request: web.BaseRequest) -> Awaitable[web.Response | Answered]:
         path = request.rel_url.raw_path
         connection: Any = request.protocol
         if connection.surplus:

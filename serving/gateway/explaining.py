@@ -20,6 +20,7 @@ from aiohttp import web
 
 from data.errors import UserError
 from serving.explainer import Busy, Explainer, Late
+from serving.gateway.answered import Answered
 from serving.gateway.inference import Call, Inference
 from serving.gateway.pages import why as pages
 from serving.gateway.pages.markup import HEADERS
@@ -59,7 +60,7 @@ class Explaining:
 
         return Why(home=self._home, ledger=Ledger.at(self._home), records=self._records)
 
-    def find(self, request: web.BaseRequest) -> Awaitable[web.Response] | None:
+    def find(self, request: web.BaseRequest) -> Awaitable[web.Response | Answered] | None:
         """The answer to come; None where the URL is none of these. Refusal 405 for another method."""
         path = request.rel_url.raw_path
         if asked := _EXPLAIN.fullmatch(path):
@@ -101,7 +102,7 @@ class Explaining:
         body = orjson.dumps(plain(walk, explanation) | {"unexplained": unexplained}, default=str)
         return web.Response(body=body, content_type="application/json")
 
-    async def _explain(self, request: web.BaseRequest, workload: str) -> web.Response:
+    async def _explain(self, request: web.BaseRequest, workload: str) -> web.Response | Answered:
         route = self._inference.route(workload)
         try:
             self._explainer.admit()  # before anything is predicted

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from serving.gateway import ids
+from serving.gateway.answered import Answered
 from serving.gateway.bodies import Bodies
 from serving.gateway.completion import Completion
 from serving.gateway.journal import Journal
@@ -49,7 +50,7 @@ class Inference:
         self._tries = Tries(pointer, completion, telemetry)
         self.shadow = Shadow(self._tries, completion, journal, telemetry)
 
-    async def handle(self, request: web.BaseRequest, call: Call, workload: str) -> web.Response:
+    async def handle(self, request: web.BaseRequest, call: Call, workload: str) -> web.Response | Answered:
         """Answer one request for a workload; every refusal is counted like an answer. Refusal where there is no such workload."""
         started = time.perf_counter()
         route = self.route(workload)
@@ -61,13 +62,13 @@ class Inference:
         self._telemetry.count(workload, version, response.status, time.perf_counter() - started)
         return response
 
-    async def _relay(self, request: web.BaseRequest, call: Call, route: Route) -> web.Response:
+    async def _relay(self, request: web.BaseRequest, call: Call, route: Route) -> web.Response | Answered:
         """What is no inference (metadata, readiness): the champion's server is asked, nothing is kept."""
         asked = await read(self._bodies, request, call.line, call.instances, route.max_body_mb << 20)
         tried = await self._champion(route.workload, asked)
         return written(tried)
 
-    async def _infer(self, request: web.BaseRequest, call: Call, route: Route) -> web.Response:
+    async def _infer(self, request: web.BaseRequest, call: Call, route: Route) -> web.Response | Answered:
         self._journal.admit()
         asked = await self.read(request, call, route)
         tried, prediction_id = await self._answered(route.workload, asked)
@@ -77,7 +78,7 @@ class Inference:
         """The request, whole; Refusal where it is too long, or does not come."""
         return await read(self._bodies, request, call.line, call.instances, route.max_body_mb << 20)
 
-    async def answered(self, asked: Asked, workload: str) -> tuple[web.Response, Prediction]:
+    async def answered(self, asked: Asked, workload: str) -> tuple[web.Response | Answered, Prediction]:
         """An inference's answer as its client sees it, and its record whether that is kept or not; counted like any other."""
         self._journal.admit()
         started = time.perf_counter()
@@ -100,7 +101,7 @@ class Inference:
             self._copy(tries[0], prediction_id, asked)
         return tries[0], prediction_id
 
-    def _written(self, tried: Try, asked: Asked, prediction_id: str) -> web.Response:
+    def _written(self, tried: Try, asked: Asked, prediction_id: str) -> web.Response | Answered:
         return written(tried) if tried.busy else written(tried, asked.protocol, prediction_id)
 
     async def _tried(self, workload: str, prediction_id: str, asked: Asked) -> list[Try]:

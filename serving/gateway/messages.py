@@ -8,6 +8,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from serving.gateway import ids
+from serving.gateway.answered import Answered
 from serving.gateway.bodies import Bodies
 from serving.gateway.completion import STALE_HEADER
 from serving.gateway.refusal import Refusal
@@ -46,7 +47,7 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes
     return [one for one in kept if one[0].lower() not in named] if named else kept, json_length
 
 
-def written(tried: Try, protocol: str | None = None, prediction_id: str | None = None) -> web.Response:
+def written(tried: Try, protocol: str | None = None, prediction_id: str | None = None) -> web.Response | Answered:
     """The try as its client sees it; an inference's (of `protocol`) carries its id."""
     if tried.answer is None:
         response = _unanswered(tried).response()
@@ -54,21 +55,26 @@ def written(tried: Try, protocol: str | None = None, prediction_id: str | None =
             response.headers[ids.HEADER] = prediction_id
         return response
     status, found, body = tried.answer
-    headers: CIMultiDict[str] = CIMultiDict(tried.sent.notes)
-    headers[VERSION_HEADER] = tried.route.version or ""
+    own = tried.sent.notes | {VERSION_HEADER: tried.route.version or ""}
     if prediction_id is not None:
-        headers[ids.HEADER] = prediction_id
-    json_length = None
-    for name, value in found:
-        lower = name.lower()
+        own[ids.HEADER] = prediction_id
+    kept, json_length, typed = [], None, False
+    for header in found:
+        lower = header[0].lower()
         if lower == _JSON_LENGTH:
-            json_length = value
+            json_length = header[1]
         elif lower not in _OWN_RESPONSE:
-            headers.add(name.decode("latin-1"), value.decode("latin-1"))
+            kept.append(header)
+            typed = typed or lower == b"content-type"
     if prediction_id is not None and protocol is not None and status == 200:
         body, json_length = _stamped(body, json_length, protocol, prediction_id, STALE_HEADER in tried.sent.notes)
     if json_length is not None:
-        headers["Inference-Header-Content-Length"] = json_length.decode("latin-1")
+        kept.append((b"Inference-Header-Content-Length", json_length))
+    if prediction_id is not None and status == 200 and typed:
+        return Answered(own, kept, body)
+    headers = CIMultiDict(own)
+    for name, value in kept:
+        headers.add(name.decode("latin-1"), value.decode("latin-1"))
     return web.Response(status=status, headers=headers, body=body)
 
 
