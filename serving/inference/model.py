@@ -31,7 +31,7 @@ class OnnxModel(kserve.Model):
         super().__init__(name)
         self.version, self.session, self.signature = version, session, session.signature
         self.turns = turns or Turns(processors())
-        self.turns.seconds = max(session.row_seconds, INLINE_SECONDS)
+        self.turns.costs.learn(max(1, session.inline_rows), max(session.row_seconds, INLINE_SECONDS))
         self.requests = Requests(self.signature, short_way=session.inline_rows > 0)
         self.answers = Answers(self.signature, name, version)
         labels = get_labels(name)
@@ -94,7 +94,8 @@ class OnnxModel(kserve.Model):
             return self.session.run(payload.feeds), payload
         options = self.session.options()
         work = partial(self.session.run, payload.feeds, options)
-        return await self.turns.run(work, partial(setattr, options, "terminate", True), payload.gone), payload
+        stop = partial(setattr, options, "terminate", True)
+        return await self.turns.run(work, stop, payload.gone, payload.rows), payload
 
     def postprocess(
         self, result: Any, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None

@@ -1,8 +1,8 @@
 """Turns: how many predictions run on threads at once, how many requests wait for one, and who is told to come back instead.
 
-A queue that grows makes everybody late and nobody served, so it is bounded by time: who waits, waits about half a prediction, or 10 ms
-where that is longer. Work that nobody waits for any more (deadline, client gone) is told to stop, and keeps its thread until it has.
-Knows nothing of models or of protocols. Only for the event loop's thread.
+A queue that grows makes everybody late and nobody served, so it is bounded by time: who waits, waits about half of its own prediction, or
+10 ms where that is longer, as far as is known of those before it. Work that nobody waits for any more (deadline, client gone) is told to stop,
+and keeps its thread until it has. Knows nothing of models or of protocols. Only for the event loop's thread.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from heapq import heapify, heapreplace
 from math import ceil
 from time import perf_counter
 from typing import Any, TypeVar
 
+from serving.inference.costs import Costs
+
 T = TypeVar("T")
 
 WAIT_S = 0.010
-WEIGHT = 0.1  # of the newest prediction in the measured time of one
 
 
 def processors() -> int:
@@ -43,31 +45,50 @@ class Gone(Exception):
     """Nobody waits for the answer; the work was told to stop."""
 
 
-class Turns:
-    """`at_once` threads; `waiting` requests at most, or as many as the measured time of a prediction allows; none longer than `deadline_s`."""
+class _Turn:
+    """One prediction's: `come` is done when a thread is its own, and `end` is when it is expected to be over."""
 
-    def __init__(self, at_once: int, *, waiting: int | None = None, deadline_s: float = 60.0, seconds: float = 0.002) -> None:
+    __slots__ = ("come", "end", "rows", "seconds")
+
+    def __init__(self, rows: int, seconds: float) -> None:
+        self.rows, self.seconds, self.end = rows, seconds, 0.0
+        self.come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Turns:
+    """`at_once` threads; `waiting` requests at most, or as many as the expected times allow; none longer than `deadline_s`."""
+
+    def __init__(self, at_once: int, *, waiting: int | None = None, deadline_s: float = 60.0) -> None:
         self.at_once, self.deadline_s = at_once, deadline_s
-        self.seconds = seconds  # a prediction's, measured as they go
+        self.costs = Costs()
         self._stated = waiting
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="predict")
-        self._running = 0
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._running: set[_Turn] = set()
+        self._queue: deque[_Turn] = deque()
 
-    @property
-    def room(self) -> int:
-        """How many may wait now."""
-        if self._stated is not None:
-            return self._stated
-        return max(1, round(self.at_once * max(WAIT_S, self.seconds / 2) / self.seconds))
+    def wait_s(self) -> float:
+        """How long one that comes now would wait: each before it takes what is expected of it, in order, on the first thread that is free."""
+        if len(self._running) < self.at_once:
+            return 0.0
+        now = perf_counter()
+        free = [abs(turn.end - now) for turn in self._running]  # what is late is expected to be as late again
+        heapify(free)
+        for turn in self._queue:
+            heapreplace(free, free[0] + turn.seconds)
+        return free[0]
 
     async def run(
-        self, work: Callable[[], T], stop: Callable[[], None], gone: Callable[[], Awaitable[None]] | None = None
+        self,
+        work: Callable[[], T],
+        stop: Callable[[], None],
+        gone: Callable[[], Awaitable[None]] | None = None,
+        rows: int = 1,
     ) -> T:
-        """What `work` returns, on a thread, when its turn comes. Busy, Late; Gone where `gone` returns first. `stop` may be called any time."""
+        """What `work` on so many rows returns, on a thread, when its turn comes. Busy, Late; Gone where `gone` returns first. `stop` may be called any time."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (coroutines run in tasks)
+        turn = self._admitted(rows)
         left: list[bool] = []
 
         async def watch(come: Callable[[], Awaitable[None]]) -> None:
@@ -78,10 +99,10 @@ class Turns:
         watching = None if gone is None else loop.create_task(watch(gone))
         try:
             async with asyncio.timeout(self.deadline_s):
-                await self._turn()
+                await self._came(turn)
                 done = loop.run_in_executor(self._threads, work)
                 began = perf_counter()
-                done.add_done_callback(lambda future: self._freed(future, began))
+                done.add_done_callback(lambda future: self._freed(turn, future, began))
                 try:
                     return await asyncio.shield(done)
                 finally:
@@ -98,31 +119,44 @@ class Turns:
             if watching is not None:
                 watching.cancel()
 
-    async def _turn(self) -> None:
-        """Returns when one of the threads is ours."""
-        if self._running < self.at_once:
-            self._running += 1
-            return
-        if len(self._queue) >= self.room:
-            raise Busy(max(1, ceil((len(self._queue) + 1) * self.seconds / self.at_once)))
-        turn = asyncio.get_running_loop().create_future()
+    def _admitted(self, rows: int) -> _Turn:
+        """A turn that has come, or waits in the queue; Busy."""
+        turn = _Turn(rows, self.costs.expected(rows))
+        if len(self._running) < self.at_once:
+            self._begin(turn)
+            return turn
+        wait = self.wait_s()
+        if self._stated is None:
+            busy = bool(self._queue) and wait > max(WAIT_S, turn.seconds / 2)
+        else:
+            busy = len(self._queue) >= self._stated
+        if busy:
+            raise Busy(max(1, ceil(wait)))
         self._queue.append(turn)
+        return turn
+
+    async def _came(self, turn: _Turn) -> None:
+        """Returns when the turn has come; one that is not waited for any more is the next one's."""
         try:
-            await turn
+            await turn.come
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it came at this very moment: it is the next one's
-                self._next()
+            if turn in self._running:
+                self._over(turn)
             else:
                 self._queue.remove(turn)
             raise
 
-    def _freed(self, future: asyncio.Future[Any], began: float) -> None:
+    def _freed(self, turn: _Turn, future: asyncio.Future[Any], began: float) -> None:
         if not future.cancelled() and future.exception() is None:
-            self.seconds += WEIGHT * (max(perf_counter() - began, 1e-4) - self.seconds)
-        self._next()
+            self.costs.learn(turn.rows, perf_counter() - began)
+        self._over(turn)
 
-    def _next(self) -> None:
+    def _begin(self, turn: _Turn) -> None:
+        turn.end = perf_counter() + turn.seconds
+        self._running.add(turn)
+        turn.come.set_result(None)
+
+    def _over(self, turn: _Turn) -> None:
+        self._running.remove(turn)
         if self._queue:
-            self._queue.popleft().set_result(None)
-        else:
-            self._running -= 1
+            self._begin(self._queue.popleft())

@@ -6,10 +6,13 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest import mock
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from serving.inference.turns import Busy, Gone, Late, Turns
+from serving.inference.turns import WAIT_S, Busy, Gone, Late, Turns
 
 
 class Work:
@@ -119,7 +122,7 @@ def test_a_client_that_leaves_takes_its_work_along(running: bool) -> None:
         before.finish()
         await asyncio.gather(*tasks)
         assert await turns.run(lambda: "next", lambda: None) == "next"
-        assert turns._running == 0
+        assert not turns._running
 
     asyncio.run(story())
 
@@ -136,22 +139,148 @@ def test_a_failure_is_the_caller_s() -> None:
     asyncio.run(story())
 
 
+SIZES = st.integers(1, 1 << 20)
+SECONDS = st.floats(1e-4, 10)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def story(turns: Turns, clock: Clock, arrivals: list[tuple[float, int]]) -> list[tuple[float, bool, float | None]]:
+    """(expected seconds, came to an empty queue, seconds waited or None where refused) of each arrival; all takes what is expected."""
+    told: list[Any] = []
+
+    def until_then(end: float) -> None:
+        while turns._running and (first := min(turns._running, key=lambda turn: turn.end)).end <= end:
+            clock.now = first.end
+            before = set(turns._running)
+            turns._over(first)
+            for turn in turns._running - before:
+                came[turn] = clock.now
+        clock.now = max(clock.now, min(end, 1e9))
+
+    came: dict[Any, float] = {}
+    for gap, rows in arrivals:
+        until_then(clock.now + gap)
+        alone = not turns._queue
+        try:
+            turn = turns._admitted(rows)
+        except Busy:
+            told.append((turns.costs.expected(rows), alone, None, clock.now))
+            continue
+        if turn.come.done():
+            came[turn] = clock.now
+        told.append((turn.seconds, alone, turn, clock.now))
+    until_then(float("inf"))
+    return [(seconds, alone, turn and came[turn] - at) for seconds, alone, turn, at in told]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 8),
+    st.dictionaries(SIZES, SECONDS, min_size=1, max_size=4),
+    st.lists(st.tuples(st.floats(0, 0.1), SIZES), max_size=60),
+)
+def test_who_waits_begins_within_half_its_own_time(
+    at_once: int, measured: dict[int, float], arrivals: list[tuple[float, int]]
+) -> None:
+    """Rows and batches mixed: who is let in waits at most 10 ms or half of its own expected time, or is the only one that waits."""
+    clock = Clock()
+
+    async def run() -> list[tuple[float, bool, float | None]]:
+        turns = Turns(at_once)
+        for rows, seconds in measured.items():
+            turns.costs.learn(rows, seconds)
+        return story(turns, clock, arrivals)
+
+    with mock.patch("serving.inference.turns.perf_counter", clock):
+        found = asyncio.run(run())
+    for seconds, alone, waited in found:
+        assert waited is not None or not alone  # the first that waits is never refused
+        assert waited is None or alone or waited <= max(WAIT_S, seconds / 2) + 1e-9
+
+
 @pytest.mark.parametrize(("seconds", "room"), [(0.0005, 40), (0.005, 4), (0.020, 1), (0.2, 1), (5.0, 1)])
-def test_the_queue_is_as_long_as_half_a_prediction_allows(seconds: float, room: int) -> None:
-    """On two threads: who waits, waits 10 ms or half a prediction; a stated number is kept."""
-    assert Turns(2, seconds=seconds).room == room
-    assert Turns(2, seconds=seconds, waiting=7).room == 7
+def test_equal_predictions_wait_as_many_as_wait_half_of_one(seconds: float, room: int) -> None:
+    """On two threads that are half-way through: 10 ms or half a prediction's worth of them; a stated number is kept."""
+
+    async def run(stated: int | None) -> int:
+        turns, clock = Turns(2, waiting=stated), Clock()
+        turns.costs.learn(1, seconds)
+        with mock.patch("serving.inference.turns.perf_counter", clock):
+            for part in (0.25, 0.5):
+                turns._admitted(1)
+                clock.now += seconds * part
+            for waiting in range(100):
+                try:
+                    turns._admitted(1)
+                except Busy:
+                    return waiting
+        raise AssertionError("everybody waits")
+
+    assert abs(asyncio.run(run(None)) - room) <= 1
+    assert asyncio.run(run(7)) == 7
+
+
+def test_batches_take_no_room_from_rows() -> None:
+    """A job of long batches that is over leaves as many single rows waiting as before it."""
+
+    async def run() -> tuple[int, int]:
+        clock = Clock()
+
+        def room(turns: Turns) -> int:
+            while True:
+                try:
+                    turns._admitted(1)
+                except Busy:
+                    return len(turns._queue)
+
+        with mock.patch("serving.inference.turns.perf_counter", clock):
+            fresh, used = Turns(2), Turns(2)
+            for turns in (fresh, used):
+                turns.costs.learn(1, 0.002)
+            for _ in range(50):
+                used.costs.learn(20_000, 0.1)
+            return room(fresh), room(used)
+
+    fresh, used = asyncio.run(run())
+    assert fresh == used > 3
+
+
+def test_what_is_late_is_expected_to_be_as_late_again() -> None:
+    """Behind predictions that hang, the one place that there always is is taken, and no second one."""
+
+    async def run() -> None:
+        clock = Clock()
+        with mock.patch("serving.inference.turns.perf_counter", clock):
+            turns = Turns(2)
+            turns.costs.learn(1, 0.001)
+            for _ in range(2):
+                turns._admitted(1)
+            clock.now = 5.0
+            turns._admitted(1)
+            with pytest.raises(Busy) as busy:
+                turns._admitted(1)
+            assert busy.value.again_s == 5
+
+    asyncio.run(run())
 
 
 def test_the_time_of_a_prediction_is_measured() -> None:
-    """Slow work makes the queue shorter."""
+    """By its size, on the thread."""
 
-    async def story() -> None:
-        turns = Turns(1, seconds=0.001)
-        before = turns.room
+    async def run() -> None:
+        turns = Turns(1)
+        turns.costs.learn(1, 0.001)
         for _ in range(10):
-            await turns.run(lambda: threading.Event().wait(0.02), lambda: None)
-        assert turns.seconds > 0.005
-        assert turns.room < before
+            await turns.run(lambda: threading.Event().wait(0.02), lambda: None, rows=64)
+        assert turns.costs.expected(64) > 0.015
+        assert turns.costs.expected(1) == 0.001
 
-    asyncio.run(story())
+    asyncio.run(run())
