@@ -82,13 +82,17 @@ class Listener(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _sweep(self) -> None:
-        """Whoever has been awaited for too long is given up: headers, bodies, readers."""
+        """Whoever has been awaited for too long is given up: headers, bodies, gRPC's messages, readers."""
         connections: Any = self.server_state.connections
         waiting: dict[Any, int] = dict(filter(None, (one.awaited() for one in connections)))
         waiting |= {("body", task, 0): size for task, size in self._bodies.coming.items()}
+        if self._calls is not None:
+            waiting |= {("message", task, 0): 0 for task in self._calls.messages.coming}
         for what, whom, _ in self._patience.overdue(waiting, time.monotonic()):
             if what == "body":
                 self._bodies.give_up(whom)
+            elif what == "message" and self._calls is not None:
+                self._calls.messages.give_up(whom)
             else:
                 whom.late(what)
 
@@ -127,7 +131,11 @@ class Server(ModelServer):
         if settings.grpc_port:
             stock = InferenceServicer(self.dataplane, self.model_repository_extension)
             calls = RemoteCalls(
-                stock if settings.stock_routes else Servicer(self.dataplane, self._model), settings.body_limit, settings.limits
+                stock if settings.stock_routes else Servicer(self.dataplane, self._model),
+                settings.body_limit,
+                settings.limits,
+                self._model.turns.deadline_s,
+                patient=not settings.stock_routes,
             )
             await calls.begin(settings.bind, settings.grpc_port)
         config = uvicorn.Config(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any
 
 import grpc
@@ -22,6 +23,8 @@ from serving.limits import Limits
 
 log = logging.getLogger("aiprime.serving")
 WINDOW, FRAME = 8 << 20, 1 << 20
+IDLE_S = 65.0  # as uvicorn's between two requests
+AGE_S = 300.0  # of a connection: then its client is told to make another one
 CODES = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     ModelNotFound: grpc.StatusCode.NOT_FOUND,
@@ -72,12 +75,76 @@ class Servicer(InferenceServicer):
             await context.abort(grpc.StatusCode.INTERNAL, FAILED)
 
 
-class RemoteCalls:
-    """The gRPC server."""
+class Messages(grpc.aio.ServerInterceptor):
+    """Awaits the calls' messages, so that one that does not come can be given up; gRPC itself would wait for ever.
 
-    def __init__(self, servicer: InferenceServicer, message_limit: int, limits: Limits) -> None:
+    `coming` are the tasks that wait. How much of a message came is not seen here.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._handlers: dict[str, Any] = {}
+        self._given_up: set[asyncio.Task[Any]] = set()
+        self.coming: set[asyncio.Task[Any]] = set()
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """The method's handler, that is called before the message came instead of after."""
+        method = handler_call_details.method
+        if method not in self._handlers:
+            if (handler := await continuation(handler_call_details)) is None:
+                return None
+            self._handlers[method] = grpc.stream_unary_rpc_method_handler(
+                partial(self._answer, handler.unary_unary),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        return self._handlers[method]
+
+    def give_up(self, task: asyncio.Task[Any]) -> None:
+        """End a call whose message is too slow."""
+        if task in self.coming and task not in self._given_up:
+            self._given_up.add(task)
+            task.cancel()
+
+    async def _answer(self, answer: Any, _: Any, context: Any) -> Any:
+        return await answer(await self._message(context), context)
+
+    async def _message(self, context: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (gRPC runs each call in a task)
+        self.coming.add(task)
+        try:
+            message = await context.read()
+            if message is not grpc.aio.EOF:  # pyright: ignore[reportAttributeAccessIssue]  (from its C part)
+                return message
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call ended without a message")
+        except asyncio.CancelledError:
+            if task not in self._given_up:
+                raise
+            self._given_up.discard(task)
+            task.uncancel()
+            late = f"the message did not come within {self._limits.seconds:g} s"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, late)
+        finally:
+            self.coming.discard(task)
+
+
+class RemoteCalls:
+    """The gRPC server. `messages` waits for what clients send; who does not read is let go with its connection's age.
+
+    No call takes longer than `longest_s`.
+    """
+
+    def __init__(
+        self, servicer: InferenceServicer, message_limit: int, limits: Limits, longest_s: float, *, patient: bool = True
+    ) -> None:
         self._servicer, self._at_once = servicer, limits.connections
+        self.messages = Messages(limits)
+        self._interceptors = [self.messages] if patient else []
         self._options = [
+            ("grpc.max_connection_idle_ms", int(IDLE_S * 1000)),
+            ("grpc.max_connection_age_ms", int(AGE_S * 1000)),
+            ("grpc.max_connection_age_grace_ms", int((longest_s + 2 * limits.seconds) * 1000)),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", message_limit),
             ("grpc.server_handshake_timeout_ms", int(limits.seconds * 1000)),
@@ -89,7 +156,9 @@ class RemoteCalls:
 
     async def begin(self, host: str, port: int) -> None:
         """Listen; UserError where the port is taken."""
-        self._server = grpc.aio.server(options=self._options, maximum_concurrent_rpcs=self._at_once)
+        self._server = grpc.aio.server(
+            interceptors=self._interceptors, options=self._options, maximum_concurrent_rpcs=self._at_once
+        )
         wiring.add_GRPCInferenceServiceServicer_to_server(self._servicer, self._server)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -249,3 +250,64 @@ def test_an_endless_body_ends(bounded: Served) -> None:
         chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
         endless(connection, chunk)
         assert told(connection).startswith(b"HTTP/1.1 413")
+
+
+def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+    """A frame of HTTP/2 (RFC 9113, 4.1)."""
+    return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
+
+
+def head(path: bytes) -> bytes:
+    """The headers of a gRPC call, none of them from a table (RFC 7541, 6.2.2)."""
+    said = {b":method": b"POST", b":scheme": b"http", b":path": path, b":authority": b"a", b"te": b"trailers"}
+    said[b"content-type"] = b"application/grpc"
+    return b"".join(b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in said.items())
+
+
+def test_a_call_whose_message_does_not_come_is_given_up(bounded: Served) -> None:
+    """A client that opens a call and sends nothing has DEADLINE_EXCEEDED within the patience of REST; the next call is answered."""
+    calls, m = bounded.calls(), messages()
+    over = threading.Event()
+
+    def never() -> Iterator[Any]:
+        over.wait(20)
+        yield m.ServerLiveRequest()
+
+    with grpc.insecure_channel(f"127.0.0.1:{bounded.grpc_port}") as channel:
+        slow = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer", response_deserializer=None)
+        began = time.monotonic()
+        with pytest.raises(grpc.RpcError) as error:
+            slow(never(), timeout=15)
+        assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "did not come within 1 s" in (error.value.details() or "")
+        assert time.monotonic() - began < 6
+        over.set()
+    assert calls.ServerLive(m.ServerLiveRequest()).live
+
+
+def test_a_message_that_trickles_is_given_up(bounded: Served) -> None:
+    """Byte by byte, for as long as it is let: the stream ends with its status within the patience, however much of it came."""
+    connection = socket.create_connection(("127.0.0.1", bounded.grpc_port), timeout=15)
+    with connection:
+        start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
+        start += frame(1, 4, 1, head(b"/inference.GRPCInferenceService/ModelInfer"))
+        connection.sendall(start + frame(0, 0, 1, b"\0" + struct.pack(">I", 1000)))
+        began, said = time.monotonic(), b""
+        connection.settimeout(0.1)
+        while b"grpc-status" not in said and time.monotonic() - began < 10:
+            connection.sendall(frame(0, 0, 1, b"a"))
+            try:
+                said += connection.recv(65_536)
+            except TimeoutError:
+                continue
+        assert b"grpc-status" in said
+        assert time.monotonic() - began < 6
+
+
+def test_a_call_without_a_message_is_refused(bounded: Served) -> None:
+    """A stream that ends at once is INVALID_ARGUMENT, and no silence."""
+    with grpc.insecure_channel(f"127.0.0.1:{bounded.grpc_port}") as channel:
+        empty = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer", response_deserializer=None)
+        with pytest.raises(grpc.RpcError) as error:
+            empty(iter(()), timeout=10)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
