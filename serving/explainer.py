@@ -12,8 +12,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,18 +63,27 @@ class Explainer:
         """The living process; None where there is none."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
-    def admit(self) -> None:
-        """Busy where one more question would be one too many."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among those that wait, for as long as the block lasts: what is asked in it is not turned away. Busy where none is left."""
         if self._waiting >= self._most:
             raise Busy
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     async def explain(self, question: Question, wanted: str | None = None) -> dict[str, Any]:
-        """The explanation as plain values. UserError where it cannot be given; Busy, Late; RuntimeError where the process fails."""
+        """The explanation as plain values. UserError where it cannot be given; Late; RuntimeError where the process fails.
+
+        Who asks has a `place`.
+        """
         asked = {"do": "explain", **asdict(question), "wanted": wanted}
         return (await self._ask(asked, lambda: vouched(self._home, question)))["explanation"]
 
     async def export(self, walk: Mapping[str, Any], kind: str) -> str:
-        """A walk as a document of another standard ("prov-json", "prov-n", "openlineage"). Raises as `explain`."""
+        """A walk as a document of another standard ("prov-json", "prov-n", "openlineage"). Raises as `explain`; a `place` is wanted too."""
         return (await self._ask({"do": kind, "walk": walk}))["document"]
 
     async def close(self) -> None:
@@ -86,16 +95,11 @@ class Explainer:
             await process.wait()
 
     async def _ask(self, question: Mapping[str, Any], first: Callable[[], None] | None = None) -> dict[str, Any]:
-        self.admit()
         line = json.dumps(question, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        self._waiting += 1
-        try:
-            async with self._turn:
-                if first is not None:
-                    await asyncio.to_thread(first)
-                return _read(await self._answer(line))
-        finally:
-            self._waiting -= 1
+        async with self._turn:
+            if first is not None:
+                await asyncio.to_thread(first)
+            return _read(await self._answer(line))
 
     async def _answer(self, line: bytes) -> bytes:
         """The answer's line. A process that was just ending by itself is replaced once."""

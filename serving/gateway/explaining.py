@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,7 +29,9 @@ from serving.gateway.refusal import Refusal
 from serving.ledger import Ledger
 
 if TYPE_CHECKING:
+    from serving.gateway.tries import Asked
     from serving.records import Records
+    from serving.records.prediction import Prediction
     from serving.why import Why
 
 log = logging.getLogger("aiprime.explain")
@@ -83,57 +86,80 @@ class Explaining:
         asked = prediction_id if row is None else f"{prediction_id}/{row}"
         walk = await self._read(lambda: self._why.walk(asked, role))
         if kind is not None:
-            document = await self._bounded(self._explainer.export(orjson.loads(orjson.dumps(plain(walk), default=str)), kind))
+            with self._place():
+                document = await self._bounded(
+                    self._explainer.export(orjson.loads(orjson.dumps(plain(walk), default=str)), kind)
+                )
             return web.Response(body=document.encode("utf-8", "replace"), headers={"Content-Type": _EXPORTS[kind], **_PLAIN})
         browser = "text/html" in request.headers.get("accept", "")
-        explanation, unexplained, status = None, walk.unexplained, 200
+        explanation, unexplained, refused = None, walk.unexplained, None
         if "explain" in query and walk.question is not None:
             try:
-                explanation = await self._bounded(self._explainer.explain(walk.question, query.get("of")))
+                with self._place():
+                    explanation = await self._bounded(self._explainer.explain(walk.question, query.get("of")))
             except UserError as error:
                 unexplained = error.what
-            except Refusal as refusal:
-                if not browser:
-                    raise
-                unexplained, status = refusal.what, refusal.status
+            except Refusal as refusal:  # the rest of the answer is given all the same
+                unexplained, refused = refusal.what, refusal
+        status, headers = (200, {}) if refused is None else (refused.status, refused.headers)
         if browser:
             body = pages.page(walk, explanation, unexplained).encode("utf-8", "replace")
-            return web.Response(status=status, body=body, headers={"Content-Type": "text/html; charset=utf-8", **HEADERS})
-        body = orjson.dumps(plain(walk, explanation) | {"unexplained": unexplained}, default=str)
-        return web.Response(body=body, content_type="application/json")
+            return web.Response(
+                status=status, body=body, headers={"Content-Type": "text/html; charset=utf-8", **HEADERS, **headers}
+            )
+        told = plain(walk, explanation) | {"unexplained": unexplained} | ({} if refused is None else {"error": refused.what})
+        return web.Response(
+            status=status, body=orjson.dumps(told, default=str), content_type="application/json", headers=headers
+        )
 
     async def _explain(self, request: web.BaseRequest, workload: str) -> web.Response | Answered:
         route = self._inference.route(workload)
-        try:
-            self._explainer.admit()  # before anything is predicted
-        except Busy:
-            raise _busy() from None
         asked = await self._inference.read(request, _PREDICT, route)
         _bound(asked.body)
+        with self._place():  # for all of its rows, before anything is predicted
+            return await self._predicted(asked, workload)
+
+    async def _predicted(self, asked: Asked, workload: str) -> web.Response | Answered:
+        """Prediction and explanations. The prediction is kept by then, so where it cannot be explained it is told beside the refusal."""
         response, record = await self._inference.answered(asked, workload)
         document = orjson.loads(record.answer) if record.status == 200 else None
         if not isinstance(document, dict) or "predictions" not in document:
             return response
-        explanations = []
-        for row in range(len(document["predictions"])):
-            question, unexplained = await self._read(lambda row=row: self._why.question(record, row))
-            if question is None:
-                raise Refusal(409, f"{workload}: this answer cannot be explained: {unexplained}")
-            try:
-                explanations.append(await self._bounded(self._explainer.explain(question)))
-            except UserError as error:
-                raise Refusal(409, f"{workload}: this answer cannot be explained: {error.what}") from error
-        parameters = {"prediction_id": record.id, "model_version": record.version}
-        answer = {"predictions": document["predictions"], "explanations": explanations, "parameters": parameters}
+        predictions = document["predictions"]
+        given = {"predictions": predictions, "parameters": {"prediction_id": record.id, "model_version": record.version}}
         kept = {name: value for name, value in response.headers.items() if name.lower().startswith("x-aiprime-")}
-        return web.Response(body=orjson.dumps(answer), content_type="application/json", headers=kept)
+        try:
+            explanations = [await self._explained(record, row) for row in range(len(predictions))]
+        except Refusal as refusal:
+            told = Refusal(refusal.status, refusal.what, retry_after_s=refusal.retry_after_s, more=given).response()
+            told.headers.update(kept)
+            return told
+        body = orjson.dumps(given | {"explanations": explanations})
+        return web.Response(body=body, content_type="application/json", headers=kept)
+
+    async def _explained(self, record: Prediction, row: int) -> dict[str, Any]:
+        """One row's explanation; Refusal where there is none."""
+        question, unexplained = await self._read(lambda: self._why.question(record, row))
+        try:
+            if question is not None:
+                return await self._bounded(self._explainer.explain(question))
+        except UserError as error:
+            unexplained = error.what
+        raise Refusal(409, f"{record.workload}: this answer cannot be explained: {unexplained}")
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """A place with the process that explains; Refusal where none is left."""
+        try:
+            with self._explainer.place():
+                yield
+        except Busy:
+            raise Refusal(429, "other answers are being explained; ask again", retry_after_s=_AGAIN_S) from None
 
     async def _bounded(self, asked: Awaitable[T]) -> T:
         """What the process answers, its refusals as HTTP has them. UserError passes."""
         try:
             return await asked
-        except Busy:
-            raise _busy() from None
         except Late:
             raise Refusal(504, "the explanation took too long and was given up") from None
         except RuntimeError as error:
@@ -152,10 +178,6 @@ class Explaining:
 
 
 _PLAIN = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-
-
-def _busy() -> Refusal:
-    return Refusal(429, "other answers are being explained; ask again", retry_after_s=_AGAIN_S)
 
 
 def _bound(body: bytes) -> None:

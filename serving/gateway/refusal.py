@@ -35,14 +35,14 @@ class Refusal(Exception):
         self.status, self.what, self.retry_after_s, self._more = status, what, retry_after_s, more or {}
         self._closes = closes
         given = {"Retry-After": retry_after_s, "Allow": allow}
-        self._headers = {name: str(value) for name, value in given.items() if value is not None}
+        self.headers = {name: str(value) for name, value in given.items() if value is not None}
 
     def response(self) -> web.Response:
         """The answer to send."""
         from aiohttp import web  # who only tells of a refusal serves nothing
 
         text = json.dumps({"error": self.what, **self._more}, ensure_ascii=False)
-        response = web.Response(status=self.status, text=text, content_type="application/json", headers=self._headers)
+        response = web.Response(status=self.status, text=text, content_type="application/json", headers=self.headers)
         if self._closes:
             response.force_close()
         return response

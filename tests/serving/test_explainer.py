@@ -116,16 +116,17 @@ def test_a_folder_or_usual_inputs_that_are_gone_are_said(home: Home, question: Q
 
 
 def test_more_questions_than_wait_are_turned_away_at_once(home: Home, question: Question) -> None:
-    """Beyond the bound nobody waits."""
+    """Beyond the bound nobody gets a place; who has one may ask as often as it likes, and gives it back."""
 
     async def use(explainer: Explainer) -> None:
         gone = replace(question, folder=str(home.home / "nothing"))
-        asked = [asyncio.create_task(explainer.explain(gone)) for _ in range(2)]
-        await asyncio.sleep(0)
-        with pytest.raises(Busy):
-            await explainer.explain(gone)
-        done = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(one) for one in done] == [UserError, UserError]
+        with explainer.place(), explainer.place():
+            with pytest.raises(Busy), explainer.place():
+                pass
+            done = await asyncio.gather(*(explainer.explain(gone) for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in done] == [UserError] * 3
+        with explainer.place():
+            pass
 
     with_one(home, use, waiting=2)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from serving.explainer import WAITING
 from serving.gateway.pages.waterfall import picture, said, waterfall
 from serving.gateway.pages.why import page
 from tests.serving.gateway.conftest import Running, started, until
-from tests.serving.gateway.model_server import ModelServer, says
+from tests.serving.gateway.model_server import Asked, ModelServer, response, says
 from tests.serving.gateway.test_pages import Tags
 from tests.serving.why.home import EVIL, WORKLOAD, Home
 
@@ -128,6 +132,47 @@ def test_what_the_model_refuses_is_passed_on(gateway: Running) -> None:
         gateway.point(server.url, workload=WORKLOAD)
         reply = gateway.ask("POST", f"/v1/models/{WORKLOAD}:explain", '{"instances": [{}]}')
         assert (reply.status, reply.json) == (400, {"error": "no"})
+
+
+def test_who_finds_no_place_is_refused_before_anything_is_predicted(gateway: Running, home: Home) -> None:
+    """Each `:explain` has its place for all of its rows before its prediction is made: one too many is a 429, and nothing of it is kept."""
+    released = threading.Event()
+
+    async def held(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await asyncio.to_thread(released.wait, 20)
+        writer.write(response(b'{"error": "no"}', status=400))
+
+    known = home.answered((1.0, 2.0, 3.0))
+    with ModelServer(held) as server, ThreadPoolExecutor(WAITING) as clients:
+        gateway.point(server.url, workload=WORKLOAD)
+        verb = f"/v1/models/{WORKLOAD}:explain"
+        try:
+            first = [clients.submit(gateway.ask, "POST", verb, '{"instances": [{}, {}]}') for _ in range(WAITING)]
+            until(lambda: len(server.asked) == WAITING)
+            refused = gateway.ask("POST", verb, '{"instances": [{}]}')
+            assert (refused.status, refused.headers["retry-after"]) == (429, "2")
+            assert "x-aiprime-prediction-id" not in refused.headers
+            walked = gateway.ask("GET", f"/why/{known}?explain=1")
+            assert (walked.status, walked.headers["retry-after"], walked.json["prediction_id"]) == (429, "2", known)
+            assert walked.json["error"] == walked.json["unexplained"] == "other answers are being explained; ask again"
+        finally:
+            released.set()
+        assert {one.result().status for one in first} == {400}
+        assert len(server.asked) == WAITING
+    assert gateway.ask("POST", verb, '{"instances": [{}]}').status == 503  # the places are free again
+
+
+def test_a_prediction_that_cannot_be_explained_is_given_all_the_same(gateway: Running, home: Home) -> None:
+    """The refusal stands beside the predictions and the id by which they are kept."""
+    with ModelServer(says('{"predictions": [{"prediction": 6.0}]}')) as server:
+        gateway.point(server.url, workload=WORKLOAD, version="9")
+        reply = gateway.ask("POST", f"/v1/models/{WORKLOAD}:explain", '{"instances": [{"n0": 1.0}]}')
+    assert reply.status == 409
+    assert "cannot be explained" in reply.json["error"]
+    assert reply.json["predictions"] == [{"prediction": 6.0}]
+    prediction_id = reply.json["parameters"]["prediction_id"]
+    assert reply.headers["x-aiprime-prediction-id"] == prediction_id
+    assert len(home.records.find(prediction_id)) == 1
 
 
 @pytest.mark.slow
