@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from assets.spec import names, read
-from data import state
+from data import failpoints, state
 from data.errors import UserError
 from data.places import Places
 from orchestration import databases
@@ -53,6 +53,12 @@ def _machine(places: Places) -> Iterator[Finding]:
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         yield Finding(
             "bytecode", "note", "PYTHONDONTWRITEBYTECODE is set in your shell: aiprime ignores it, dvc repro is slower with it"
+        )
+    if set_off := os.environ.get(failpoints.SETTING):
+        yield Finding(
+            "failpoints",
+            "bad",
+            f"faults are injected into whatever is started here ({failpoints.SETTING}={set_off}): unset {failpoints.SETTING}, then aiprime down and up",
         )
     missing = [name for name in ("torch", "dagster", "mlflow", "kserve", "feast") if importlib.util.find_spec(name) is None]
     yield Finding(

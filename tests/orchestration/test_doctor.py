@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from data.places import Places
 from orchestration.doctor import examine
 from serving.ledger import Ledger
@@ -34,3 +36,14 @@ def test_a_ledger_is_verified_and_missed(tmp_path: Path):
     assert state == "bad"
     assert "is gone" in said
     assert not (tmp_path / "ledger.db").exists()
+
+
+def test_injected_faults_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With failpoints in the environment nothing is well, and it says which; without them it says nothing."""
+    places = Places(root=ROOT, home=tmp_path / "home")
+    assert found(places, "failpoints") == []
+    monkeypatch.setenv("AIPRIME_FAILPOINTS", "after-train=SIGKILL")
+    [(state, said)] = found(places, "failpoints")
+    assert state == "bad"
+    assert "faults are injected" in said
+    assert "AIPRIME_FAILPOINTS=after-train=SIGKILL" in said
