@@ -6,13 +6,14 @@
 onnxruntime, no checks) the same two ways; rounds interleaved, medians. `switches`: clients that never stop asking while versions of it
 are released by the local target, each with a new process.
 `log`: directly, through a gateway that keeps no record, and through one that keeps every record durably, in turns, beside a bare durable
-commit of SQLite on the same disk. `switch`: a constant 200 requests a second while 100 versions are released; lost are ids that a client
+commit of SQLite on the same disk; and the CPU that each process takes for a request. `switch`: a constant 200 requests a second while 100 versions are released; lost are ids that a client
 was told and the records do not have. `memory`: the gateway's resident memory after 1,000,000 requests.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -179,12 +180,16 @@ def log(home: Path, script: Path, rounds: int = ROUNDS) -> None:
         Wrk(script, url + PATH, 4, 1).result()
     found: dict[tuple[int, str], list[Load]] = {}
     commits: list[float] = []
+    used: dict[tuple[int, str], list[dict[str, float]]] = {}
     for _ in range(rounds):
         commits.append(commit_ms(home.with_name("commits.db")))
         for connections in (1, 16):
             for way, url in urls.items():
+                before = cpu_us(supervisor)
                 load = Wrk(script, url + PATH, connections, SECONDS).result()
                 found.setdefault((connections, way), []).append(load)
+                spent = {name: (us - before[name]) / load.requests for name, us in cpu_us(supervisor).items()}
+                used.setdefault((connections, way), []).append(spent)
     print(f"\n### Gateway: the durable log ({rounds} interleaved rounds of {SECONDS} s, medians)\n")
     print(
         "A bare commit of SQLite (WAL, FULL) on the same disk, median of each round: "
@@ -206,6 +211,10 @@ def log(home: Path, script: Path, rounds: int = ROUNDS) -> None:
         print(
             f"| {connections} | {way} | {rate:,.0f} | {ratio:.2f} | {p50:.2f} | {added:.2f} | {less:.2f} | {p99:.2f} | {tail:.1f} | {failed} |"
         )
+    print("\nCPU us per request, medians:\n\n| connections | way | process: us |\n|---|---|---|")
+    for (connections, way), spents in used.items():
+        us = {name: median(spent[name] for spent in spents) for name in spents[0]}
+        print(f"| {connections} | {way} | {', '.join(f'{name}: {value:.0f}' for name, value in us.items() if value >= 1)} |")
     print(
         f"\nThe gateway's resident memory after it: {resident_mb(supervisor):.0f} MB. The chain: {Records.at(home).verify() or 'holds'}."
     )
@@ -226,11 +235,26 @@ def commit_ms(file: Path, times: int = 200) -> float:
     return median(took) * 1000
 
 
+def cpu_us(supervisor: Supervisor) -> dict[str, float]:
+    """What each program took so far, its children by themselves, and all load generators that ended."""
+    times = os.times()
+    found = {"client": (times.children_user + times.children_system) * 1e6}
+    for one in supervisor.status():
+        for name, pids in ((one.name, [one.pid]), (f"{one.name}'s scribe", _children(one.pid))):
+            tasks = (task for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+            if pids:
+                found[name] = sum(int(task.read_text().split()[0]) for task in tasks) / 1000
+    return found
+
+
+def _children(pid: int | None) -> list[int]:
+    return [int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+
+
 def resident_mb(supervisor: Supervisor) -> float:
     """Of the gateway and of the process that writes its records, together."""
     gateway = next(one.pid for one in supervisor.status() if one.name == "gateway")
-    children = [pid for file in Path(f"/proc/{gateway}/task").glob("*/children") for pid in file.read_text().split()]
-    lines = (line for pid in (gateway, *children) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    lines = (line for pid in (gateway, *_children(gateway)) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 

@@ -1,7 +1,7 @@
 """An answer as it goes to a client, its head and body written at once.
 
-aiohttp's own response keeps its headers in a dictionary, asks it ten things and sends it through four coroutines, which takes a third of a request
-(docs/log.md). This one writes the same bytes, of the case that is frequent: a 200 to a POST.
+aiohttp's own response keeps its headers in a dictionary, asks it ten things and sends it through four coroutines, which is a third of what it takes
+for a request (docs/log.md). This one writes the same bytes, of the case that is frequent: a 200 to a POST.
 """
 
 from __future__ import annotations

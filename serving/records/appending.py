@@ -1,6 +1,6 @@
 """Appending to the two chains: a group is one transaction, and durable when it has returned. Reads nothing back.
 
-The statements go to the driver's own cursor: SQLAlchemy took 80 us of each group, whose commit takes 150 us of CPU (docs/log.md).
+The statements go to the driver's own cursor: SQLAlchemy's took 80 of the 390 us of CPU of a group of seven.
 """
 
 from __future__ import annotations

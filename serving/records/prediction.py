@@ -28,7 +28,7 @@ _SEALED = struct.Struct("<q16sBdqqdII")
 class Prediction(NamedTuple):
     """One request, answered by one version (or not: `status` 0 where no answer came). (id, role) is unique.
 
-    Stated by keyword; a tuple, which is made three times as fast as a frozen dataclass and crosses to another process as it is.
+    Stated by keyword; a tuple, which is made twice as fast as a frozen dataclass and crosses to another process as it is.
     """
 
     id: str  # UUIDv7 text (RFC 9562); the rows of a batch are ID/0, ID/1, ...
