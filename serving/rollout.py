@@ -20,6 +20,7 @@ from training.promote import Comparison
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Moved = Literal["advance", "stay", "roll_back"]
+_LABELS = 30  # labelled pairs, below which no interval says much
 
 
 class Traffic(Protocol):
@@ -44,7 +45,7 @@ class RolloutSection(Section):
     latency_floor_ms: PositiveFloat = 100  # a p99 below is never too slow
     tolerance: NonNegativeFloat = 0.05  # of the champion's loss on the same labelled requests
     confidence: float = Field(default=0.9, gt=0.5, lt=1)  # of the bootstrap's two-sided interval
-    min_labels: PositiveInt = 30  # labelled pairs since the rollout began
+    min_labels: PositiveInt | None = None  # labelled pairs since the rollout began; auto: 30, and a season of a series
     labels: Literal["auto", "required", "ignored"] = "auto"  # auto: quality counts where the workload's requests get labels
     min_agreement: float | None = Field(
         default=None, ge=0, le=1
@@ -60,6 +61,10 @@ class RolloutSection(Section):
         if any(later <= earlier for earlier, later in pairwise(shares)):
             raise ValueError(f"{list(steps)}: `shadow` first and once, then growing shares; all of the traffic is not named")
         return steps
+
+    def within(self, season: int | None) -> RolloutSection:
+        """The section of a series whose season has so many steps: what comes first of a season must not decide on a version."""
+        return self if self.min_labels else self.model_copy(update={"min_labels": max(_LABELS, season or 0)})
 
     def exposure(self, step: int, after: int) -> Exposure | None:
         """The step's exposure, begun at the records' sequence number `after`; None past the last: the challenger takes all."""
@@ -146,8 +151,8 @@ def _agreement(section: RolloutSection, agreement: float | None) -> Step:
 def _quality(section: RolloutSection, losses: Comparison | None) -> Step:
     if losses is None:
         return Step("stay" if section.labels == "required" else "advance", ("no labels: quality is not judged",))
-    if losses.n < section.min_labels:
-        return Step("stay", (f"{losses.n} of {section.min_labels} labelled pairs",))
+    if losses.n < (wanted := section.min_labels or _LABELS):
+        return Step("stay", (f"{losses.n} of {wanted} labelled pairs",))
     if not losses.sound:
         return Step("stay", ("the loss of both is not a number",))
     allowed = section.tolerance * losses.reference

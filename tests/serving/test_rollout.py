@@ -189,3 +189,16 @@ def test_the_steps_are_what_the_yaml_says() -> None:
     for wrong in (["shadow", "shadow"], [0.5, 0.1], [0.1, "shadow"], [1.0], [0], ["canary"]):
         with pytest.raises(ValidationError):
             RolloutSection.model_validate({"steps": wrong})
+
+
+@pytest.mark.parametrize(("season", "wanted"), [(None, 30), (7, 30), (168, 168)])
+def test_no_part_of_a_season_decides_on_a_version(season: int | None, wanted: int) -> None:
+    """bikes, replayed: two candidates that the gate's weeks had shown to be better were rolled back over their first 35 hours."""
+    section = RolloutSection().within(season)
+    verdicts = [judge(RELEASE, section, GOOD, GOOD, replace(WORSE, n=pairs), None).verdict for pairs in (wanted - 1, wanted)]
+    assert verdicts == ["stay", "roll_back"]
+
+
+def test_a_number_of_labels_that_the_yaml_states_stands() -> None:
+    """Whoever states it knows the season too."""
+    assert RolloutSection(min_labels=20).within(168).min_labels == 20
