@@ -212,7 +212,9 @@ def _limits(
     independent = disjoint if ordered else len(found.distance)
     rate = false_alarms / 2  # half for distances, half for missing shares
     level = min(1.0, (1 - rate) * (1 + 1 / independent))
-    inflation = _inflation(independent, disjoint, rate)
+    # n are the four fifths of the windows by which a fold is scaled; what is to come differs from the reference by history's own error too.
+    n, apart = independent * (1 - 1 / _FOLDS), math.sqrt(1 + 1 / disjoint)
+    inflation = _stretch(n, rate) * apart
     least = max(_LEAST_MISSING, _FEW_CELLS / min(size, window), _UNKNOWN / disjoint)
     far, more = [], []
     for fold in np.array_split(np.arange(len(found.distance)), _FOLDS):
@@ -224,7 +226,7 @@ def _limits(
     bursts = worst > _BURST
     largest = np.vstack(far)[:, ~steady & ~bursts].max(axis=1, initial=0.0)
     cut = max(float(np.quantile(largest, level)), 1.0) * inflation
-    margin = max(float(np.quantile(np.concatenate(more), level)) * inflation, least)
+    margin = max(_stretched(float(np.quantile(np.concatenate(more), level)), n, rate) * apart, least)
     middle, scale = _scale(found.distance)
     distance = middle + np.where(bursts, _BURSTS_MORE * worst * inflation, cut) * scale
     missing = found.missing.max(axis=0) + margin
@@ -267,15 +269,28 @@ def _scale(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return middle, np.maximum(np.maximum(largest - middle, _LEAST_REACH * largest), _LEAST_DISTANCE)
 
 
-def _inflation(independent: float, disjoint: float, rate: float) -> float:
-    """How much wider a limit is that few windows gave.
+def _stretched(largest: float, n: float, rate: float) -> float:
+    """How far missing shares may go further than the largest of n did: by an exponential tail from the rate 1/(n + 1), which the largest
+    stands for, to `rate`. It lies on top of the largest of all, so that the chance in that is paid for already."""
+    return largest * max(math.log(rate) / math.log(1 / (n + 1)), 1.0)
 
-    The largest of n windows stands for the rate 1/(n + 1); from there to `rate` an exponential tail leads. n are the four fifths by
-    which a fold is scaled. And what is to come differs from the reference by history's own error too: the root of 1 + 1/n.
+
+def _stretch(n: float, rate: float) -> float:
+    """How many times the largest of n exponential values another one exceeds at the rate: c of n B(n, c + 1) = rate; at least once.
+
+    The chance is taken over the n too. To read the tail from their largest as if that were no chance itself was too little for few.
     """
-    seen = 1 / (independent * (1 - 1 / _FOLDS) + 1)
-    stretch = max(math.log(rate) / math.log(seen), 1.0)
-    return stretch * math.sqrt(1 + 1 / disjoint)
+
+    def chance(times: float) -> float:
+        return math.exp(math.lgamma(n + 1) + math.lgamma(times + 1) - math.lgamma(n + times + 1))
+
+    low, high = 1.0, 2.0
+    while chance(high) > rate:
+        low, high = high, 2 * high
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chance(middle) > rate else (low, middle)
+    return high if chance(1.0) > rate else 1.0
 
 
 def _said(rows: int, window: int, size: int, disjoint: float, false_alarms: float, inflation: float, short: bool) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from data import drift
-from data.drift import statistics
+from data.drift import replay, statistics
 from data.drift.reference import places
 from data.errors import UserError
 from data.schema import Column
@@ -267,6 +267,19 @@ def test_short_history_says_so_and_widens():
     assert "too few" in short.said or "do not fit" in short.said or "no rate below" in short.said
     with pytest.raises(UserError, match="too few"):
         drift.calibrate(rows(10), COLUMNS, window=300)
+
+
+@pytest.mark.parametrize("n", [4, 8, 16])
+def test_a_limit_of_few_windows_keeps_the_rate(n):
+    """Beyond the largest of a few exponential values, times the stretch, lies another one at the stated rate: their own chance is counted."""
+    values = np.random.default_rng(0).exponential(size=(400_000, n + 1))
+    beyond = values[:, 0] > replay._stretch(n, 0.025) * values[:, 1:].max(axis=1)
+    assert beyond.mean() == pytest.approx(0.025, abs=0.001)
+
+
+def test_long_history_needs_no_stretch():
+    """Where the windows show the rate themselves, the limit is what they showed."""
+    assert [replay._stretch(n, 0.025) for n in (40, 100, 1e4)] == [1.0, 1.0, 1.0]
 
 
 def test_a_reference_and_its_thresholds_are_files(known, limits, tmp_path):
