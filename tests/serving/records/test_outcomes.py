@@ -19,7 +19,8 @@ FORMS = ("v1", "v2", "v2/N")
 
 def rows(records: Records, workload: str, **chosen: Any) -> list[dict[str, Any]]:
     """The outcomes as plain values."""
-    return records.outcomes(workload, **{"since": None, "until": None, "roles": None} | chosen).to_pylist()
+    asked: dict[str, Any] = {"since": None, "until": None, "roles": None}
+    return records.outcomes(workload, **asked | chosen).to_pylist()
 
 
 def truth(workload: str, about: str, value: str | float) -> Label:
