@@ -21,6 +21,9 @@ from training.promote import Comparison
 Share = Annotated[float, Field(gt=0, lt=1)]
 Moved = Literal["advance", "stay", "roll_back"]
 _LABELS = 30  # labelled pairs, below which no interval says much
+_PATIENCE = (
+    4  # times the labelled pairs that are wanted, and a version that may be as good goes back: others wait for its place
+)
 
 
 class Traffic(Protocol):
@@ -112,7 +115,8 @@ def judge(
     else:
         found.append(Step("stay", (f"{challenger.requests} of {section.min_requests} requests",)))
     if section.labels != "ignored":
-        found.append(_quality(section, losses))
+        more = release.shadow or "shadow" not in section.steps or challenger.requests < _PATIENCE * section.min_requests
+        found.append(_quality(section, losses, more=more))
     if bad := _all(found, "roll_back"):
         return Step("roll_back", bad)
     waits = [*_all(found, "stay"), *_a_person(release, section)]
@@ -148,19 +152,25 @@ def _agreement(section: RolloutSection, agreement: float | None) -> Step:
     return Step("roll_back" if low else "advance", (f"agrees with the champion in {agreement:.1%}",))
 
 
-def _quality(section: RolloutSection, losses: Comparison | None) -> Step:
+def _quality(section: RolloutSection, losses: Comparison | None, *, more: bool) -> Step:
+    """`more`: further pairs may be labelled. Long after the shadow none will, and what is undecided then would be waited on for ever."""
     if losses is None:
         return Step("stay" if section.labels == "required" else "advance", ("no labels: quality is not judged",))
-    if losses.n < (wanted := section.min_labels or _LABELS):
-        return Step("stay", (f"{losses.n} of {wanted} labelled pairs",))
+    wanted = section.min_labels or _LABELS
+    if losses.n < wanted:
+        waits = more or section.labels == "required"
+        return Step("stay" if waits else "advance", (f"{losses.n} of {wanted} labelled pairs",))
     if not losses.sound:
         return Step("stay", ("the loss of both is not a number",))
     allowed = section.tolerance * losses.reference
     if losses.low > allowed:
-        return Step(
-            "roll_back", (f"confidently worse than the champion by more than {section.tolerance:.1%}: {losses.sentence}",)
-        )
-    return Step("advance" if losses.difference <= allowed else "stay", (losses.sentence,))
+        worse = f"confidently worse than the champion by more than {section.tolerance:.1%}"
+        return Step("roll_back", (f"{worse}: {losses.sentence}",))
+    if losses.difference <= allowed or not more:
+        return Step("advance", (losses.sentence,))
+    if losses.n >= _PATIENCE * wanted:
+        return Step("roll_back", (f"not shown to be as good in {losses.n} labelled pairs: {losses.sentence}",))
+    return Step("stay", (losses.sentence,))
 
 
 def _a_person(release: Release, section: RolloutSection) -> list[str]:
