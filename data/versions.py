@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import time
@@ -124,8 +125,32 @@ def _repo(root: Path) -> Iterator[Any]:
 
     logging.getLogger("dvc").setLevel(logging.WARNING)  # it says "didn't change, skipping" on standard output
     _adapt()
+    _without_torn_list(root / ".dvc" / "tmp")
     with Repo(str(root), _wait_for_lock=True) as repo:
         yield repo
+
+
+def _without_torn_list(temporary: Path) -> None:
+    """Remove DVC's list of who reads and writes what, where one that was killed left it torn: DVC writes it in place, and refuses it."""
+    from dvc.lock import make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+    listed = temporary / RWLOCK_FILE
+    if not _torn(listed):
+        return
+    with make_lock(str(temporary / RWLOCK_LOCK), tmp_dir=str(temporary)):  # who writes it at this moment has it
+        if _torn(listed):
+            listed.unlink()
+
+
+def _torn(file: Path) -> bool:
+    try:
+        json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return False
 
 
 def _adapt() -> None:

@@ -134,6 +134,15 @@ def test_a_torn_lock_is_said_and_rebuilt(door: Door):
     assert lock.read_bytes() == whole
 
 
+@pytest.mark.parametrize("torn", ["", '{"write": {"/a'])
+def test_dvcs_list_of_who_writes_may_be_torn(door: Door, torn: str):
+    """DVC writes .dvc/tmp/rwlock in place and refuses what it cannot read: after a kill there the next run begins a new one."""
+    door.up()
+    (door.root / ".dvc" / "tmp" / "rwlock").write_text(torn)
+    door.bring("source")
+    assert json.loads((door.root / ".dvc" / "tmp" / "rwlock").read_text()) == {}
+
+
 def test_the_guard_lets_be_what_is_not_of_the_stage(door: Door):
     """An edit of another section or of other code is none of a stage's business."""
     with versions.stage_guard(door.root, "model", "w"):
