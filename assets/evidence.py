@@ -52,6 +52,7 @@ class Evidence:
     champion: Traffic
     challenger: Traffic
     losses: Comparison | None
+    missing: int  # steps of a season that are without labels, where a whole one is to be judged on
     agreement: float | None
 
     def plain(self) -> dict[str, Any]:
@@ -69,10 +70,13 @@ def gather(spec: Spec, places: Places, records: Records, release: Release) -> Ev
     after = max(release.after, records.newest(spec.name, back=_JUDGED))
     seen = records.traffic(spec.name, after=after)
     role = "shadow" if release.shadow else "challenger"
+    compared, steps = _losses(spec, places, records, release)
+    season = (spec.features.season or 0) if spec.rollout.min_labels is None else 0
     return Evidence(
         champion=seen.get((release.champion or "", "champion"), NoTraffic()),
         challenger=seen.get((release.challenger or "", role), NoTraffic()),
-        losses=_losses(spec, places, records, release),
+        losses=compared,
+        missing=max(0, season - steps),
         agreement=_agreement(records, release, after) if release.shadow else None,
     )
 
@@ -102,8 +106,9 @@ def _agreement(records: Records, release: Release, after: int) -> float | None:
     return None if found.difference is None else max(0.0, 1 - found.difference)
 
 
-def _losses(spec: Spec, places: Places, records: Records, release: Release) -> Comparison | None:
-    """Champion and challenger on the same labelled requests; None where the workload's requests get no labels.
+def _losses(spec: Spec, places: Places, records: Records, release: Release) -> tuple[Comparison | None, int]:
+    """Champion and challenger on the same labelled requests, and of how many steps (target times) those are; None where the workload's
+    requests get no labels.
 
     A rollout that never shadows has no two answers to one request: then the two arms' means are compared. Of a long rollout the
     newest `_JUDGED` labelled quantities count.
@@ -112,7 +117,7 @@ def _losses(spec: Spec, places: Places, records: Records, release: Release) -> C
     signature = Signature.read(places.models(spec.name, versions[0]))
     records.absorb(signature, inputs.sole_entity(places, spec, signature))
     if records.labelled_until(spec.name) is None:
-        return None
+        return None, 0
     table = records.outcomes(
         spec.name,
         since=None,
@@ -129,8 +134,9 @@ def _losses(spec: Spec, places: Places, records: Records, release: Release) -> C
     sides = [rows[rows["version"] == version] for version in reversed(versions)]
     named = {"confidence": spec.rollout.confidence, "window": _WINDOW, "metric": "mae" if metric == "pinball" else metric}
     if "shadow" in spec.rollout.steps:
-        return _paired(*sides, **named)
-    return _apart(*(side["loss"].dropna().tolist() for side in sides), **named)
+        pairs = _pairs(*sides)
+        return _paired(pairs, **named), pairs["target_time_candidate"].nunique()
+    return _apart(*(side["loss"].dropna().tolist() for side in sides), **named), sides[0]["target_time"].nunique()
 
 
 def losses(rows: pd.DataFrame, spec: Spec, metric: str) -> np.ndarray:
@@ -145,16 +151,18 @@ def losses(rows: pd.DataFrame, spec: Spec, metric: str) -> np.ndarray:
     return -np.log(rows["p_true"].to_numpy(dtype=float).clip(1e-15, 1.0))
 
 
-def _paired(candidate: pd.DataFrame, reference: pd.DataFrame, **named: Any) -> Comparison:
+def _pairs(candidate: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """One pair for each request's row, the mean of its horizons where it has several, in the order of time."""
-    from training.bootstrap import paired_bootstrap
-
     both = candidate.merge(reference, on=_SAME, suffixes=("_candidate", "_reference"))
     figures = both[["id", "row", "loss_candidate", "loss_reference", "target_time_candidate"]]
-    pairs = figures.groupby(["id", "row"], sort=False).mean().sort_values("target_time_candidate", kind="stable")
-    return paired_bootstrap(
-        pairs["loss_candidate"].to_numpy(dtype=float), pairs["loss_reference"].to_numpy(dtype=float), ordered=True, **named
-    )
+    return figures.groupby(["id", "row"], sort=False).mean().sort_values("target_time_candidate", kind="stable")
+
+
+def _paired(pairs: pd.DataFrame, **named: Any) -> Comparison:
+    from training.bootstrap import paired_bootstrap
+
+    sides = (pairs[f"loss_{side}"].to_numpy(dtype=float) for side in ("candidate", "reference"))
+    return paired_bootstrap(*sides, ordered=True, **named)
 
 
 def _apart(candidate: list[float], reference: list[float], *, confidence: float, **named: Any) -> Comparison:

@@ -65,8 +65,7 @@ def tick(spec: Spec, platform: Platform) -> str:
         return _back(spec, platform, release, f"its server does not become ready: {'; '.join(said)}", {})
     records = Records.at(platform.places.home)
     found = evidence.gather(spec, platform.places, records, release)
-    rules = spec.rollout.within(spec.features.season)
-    step = judge(release, rules, found.champion, found.challenger, found.losses, found.agreement)
+    step = judge(release, spec.rollout, found.champion, found.challenger, found.losses, found.agreement, found.missing)
     if step.verdict == "roll_back":
         return _back(spec, platform, release, step.sentence, found.plain())
     if step.verdict == "stay":

@@ -48,7 +48,7 @@ class RolloutSection(Section):
     latency_floor_ms: PositiveFloat = 100  # a p99 below is never too slow
     tolerance: NonNegativeFloat = 0.05  # of the champion's loss on the same labelled requests
     confidence: float = Field(default=0.9, gt=0.5, lt=1)  # of the bootstrap's two-sided interval
-    min_labels: PositiveInt | None = None  # labelled pairs since the rollout began; auto: 30, and a season of a series
+    min_labels: PositiveInt | None = None  # labelled pairs since the rollout began; auto: 30, and of a series a whole season
     labels: Literal["auto", "required", "ignored"] = "auto"  # auto: quality counts where the workload's requests get labels
     min_agreement: float | None = Field(
         default=None, ge=0, le=1
@@ -64,10 +64,6 @@ class RolloutSection(Section):
         if any(later <= earlier for earlier, later in pairwise(shares)):
             raise ValueError(f"{list(steps)}: `shadow` first and once, then growing shares; all of the traffic is not named")
         return steps
-
-    def within(self, season: int | None) -> RolloutSection:
-        """The section of a series whose season has so many steps: what comes first of a season must not decide on a version."""
-        return self if self.min_labels else self.model_copy(update={"min_labels": max(_LABELS, season or 0)})
 
     def exposure(self, step: int, after: int) -> Exposure | None:
         """The step's exposure, begun at the records' sequence number `after`; None past the last: the challenger takes all."""
@@ -99,11 +95,13 @@ def judge(
     challenger: Traffic,
     losses: Comparison | None,
     agreement: float | None,
+    missing: int = 0,
 ) -> Step:
     """Whether the challenger advances, stays, or is rolled back.
 
     Traffic is since the step began. `losses` compares both on the same labelled requests since the rollout began (challenger as the
     candidate); None where the workload's requests get no labels. `agreement` is the share of a shadow's answers that agree, or None.
+    `missing` steps of a season are without labels yet: what comes first of a season must not decide on a version.
     """
     if release.challenger is None:
         return Step("stay", ("no rollout is under way",))
@@ -116,7 +114,7 @@ def judge(
         found.append(Step("stay", (f"{challenger.requests} of {section.min_requests} requests",)))
     if section.labels != "ignored":
         more = release.shadow or "shadow" not in section.steps or challenger.requests < _PATIENCE * section.min_requests
-        found.append(_quality(section, losses, more=more))
+        found.append(_quality(section, losses, missing, more=more))
     if bad := _all(found, "roll_back"):
         return Step("roll_back", bad)
     waits = [*_all(found, "stay"), *_a_person(release, section)]
@@ -152,14 +150,15 @@ def _agreement(section: RolloutSection, agreement: float | None) -> Step:
     return Step("roll_back" if low else "advance", (f"agrees with the champion in {agreement:.1%}",))
 
 
-def _quality(section: RolloutSection, losses: Comparison | None, *, more: bool) -> Step:
+def _quality(section: RolloutSection, losses: Comparison | None, missing: int, *, more: bool) -> Step:
     """`more`: further pairs may be labelled. Long after the shadow none will, and what is undecided then would be waited on for ever."""
     if losses is None:
         return Step("stay" if section.labels == "required" else "advance", ("no labels: quality is not judged",))
     wanted = section.min_labels or _LABELS
-    if losses.n < wanted:
+    if losses.n < wanted or missing:
         waits = more or section.labels == "required"
-        return Step("stay" if waits else "advance", (f"{losses.n} of {wanted} labelled pairs",))
+        rest = f"; {missing} steps of a season are without labels" if missing else ""
+        return Step("stay" if waits else "advance", (f"{losses.n} of {wanted} labelled pairs{rest}",))
     if not losses.sound:
         return Step("stay", ("the loss of both is not a number",))
     allowed = section.tolerance * losses.reference

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from assets import evidence, rollout
@@ -61,11 +62,46 @@ def test_a_long_rollout_is_judged_by_its_newest_labels(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Records, "outcomes", counted)
     release = dataclasses.replace(RELEASE, challenger="2", shadow=True, begun=begun)
-    whole = evidence._losses(spec(), here.places, records, release)
+    whole = evidence._losses(spec(), here.places, records, release)[0]
     monkeypatch.setattr(evidence, "_JUDGED", 30)
-    bounded = evidence._losses(spec(), here.places, records, release)
+    bounded = evidence._losses(spec(), here.places, records, release)[0]
     assert whole is not None
     assert bounded is not None
     assert read == [80 - begun, 30]
     assert (whole.n, whole.candidate, whole.reference) == (40 - begun // 2, 1.0, 2.0)
     assert (bounded.n, bounded.candidate, bounded.reference) == (15, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(("stated", "missing"), [(None, 166), (20, 0)])
+def test_a_hundred_shops_for_two_hours_are_no_week(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: int | None, missing: int
+) -> None:
+    """Steps are counted, not rows: 200 pairs of two hours leave 166 of a week's; whoever states the labels knows the season."""
+    here, records = Here(Places(root=tmp_path, home=tmp_path)), Records.at(tmp_path)
+    numbers(here.places.models("hand", "1"))
+    of = spec()
+    features, rollout = of.features.model_copy(update={"season": 168}), of.rollout.model_copy(update={"min_labels": stated})
+    rows = [
+        {
+            "version": version,
+            "id": f"{hour}/{shop}",
+            "row": 0,
+            "horizon": 1,
+            "prediction": 1.0,
+            "truth": 2.0,
+            "target_time": hour,
+        }
+        for version in "12"
+        for hour in (0, 3600)
+        for shop in range(100)
+    ]
+    monkeypatch.setattr(Records, "labelled_until", lambda *_: 3600.0)
+    monkeypatch.setattr(Records, "outcomes", lambda *_, **__: pa.Table.from_pylist(rows))
+    found = evidence.gather(
+        of.model_copy(update={"features": features, "rollout": rollout}),
+        here.places,
+        records,
+        dataclasses.replace(RELEASE, challenger="2", shadow=True),
+    )
+    assert found.losses is not None
+    assert (found.losses.n, found.missing) == (200, missing)
