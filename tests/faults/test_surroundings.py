@@ -72,7 +72,7 @@ def test_a_run_whose_tracking_server_dies_makes_one_version(project: Project, an
 def test_a_run_without_memory_fails_and_leaves_nothing(project: Project, another: int, track):
     """With no more memory to be had within training the run ends with an error; nothing is registered, and the next one goes on."""
     process = started(project, "run", "digits")
-    said(process, "features:")
+    said(process, "epoch")
     running = psutil.Process(process.pid)
     limit = running.memory_info().vms + (8 << 20)
     running.rlimit(psutil.RLIMIT_AS, (limit, limit))
@@ -111,8 +111,9 @@ def test_locks_of_the_dead_are_no_obstacle(project: Project, another: int, track
     (home / "locks" / "digits.lock").write_text(json.dumps({"pid": 4_000_000, "run": "dead", "since": "2020-01-01"}))
     temporary = root / ".dvc" / "tmp"
     temporary.mkdir(exist_ok=True)
-    held = {"write": {"pid": 4_000_000, "cmd": "dvc repro"}, "read": [{"pid": 4_000_001, "cmd": "dvc status"}]}
-    (temporary / "rwlock").write_text(json.dumps({str(root / "data/store/digits/model"): held}))
+    path = str(root / "data/store/digits/model")
+    writes, reads = {path: {"pid": 4_000_000, "cmd": "dvc repro"}}, {path: [{"pid": 4_000_001, "cmd": "dvc status"}]}
+    (temporary / "rwlock").write_text(json.dumps({"write": writes, "read": reads}))
     for name in ("lock", "rwlock.lock"):
         (temporary / name).write_text("4000000\n")
     (home / "servers" / "digits-v9.json.lock").touch()
