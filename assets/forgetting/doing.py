@@ -188,7 +188,7 @@ def _erase(places: Places, workload: str, entity: str, found: Found) -> dict[str
     _passed("online")
     return {
         "predictions": max(gone.predictions, found.predictions),
-        "outcomes": gone.outcomes,
+        "outcomes": max(gone.outcomes, found.outcomes),
         "labels": max(gone.labels, found.labels),
         "online_values": max(values, found.online),
     }
@@ -213,6 +213,7 @@ def _written_down(places: Places, number: str, found: Found) -> Found:
         outputs=both("outputs", found.outputs),
         online=max(found.online, one.get("online", 0)),
         predictions=max(found.predictions, one.get("predictions", 0)),
+        outcomes=max(found.outcomes, one.get("outcomes", 0)),
         labels=max(found.labels, one.get("labels", 0)),
         files=both("files", found.files),
         shared=both("shared", found.shared),

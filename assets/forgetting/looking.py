@@ -52,6 +52,7 @@ class Found:
     outputs: tuple[str, ...] = ()  # these, and all that was made from them
     online: int = 0  # values by which requests are completed
     predictions: int = 0
+    outcomes: int = 0
     labels: int = 0
     files: tuple[str, ...] = ()  # of this workload
     shared: tuple[str, ...] = ()  # of all of them: Dagster's events, logs, MLflow's database
@@ -59,7 +60,8 @@ class Found:
 
     def __bool__(self) -> bool:
         """Whether anything was found that is not only waiting to be replaced."""
-        return bool(self.outputs or self.online or self.predictions or self.labels or self.files or self.versions.old)
+        kept = self.predictions or self.outcomes or self.labels
+        return bool(self.outputs or self.online or kept or self.files or self.versions.old)
 
 
 def workloads_with_entities(places: Places, only: str | None = None) -> list[Spec]:
@@ -94,6 +96,7 @@ def find(platform: Platform, spec: Spec, entity: str, *, alone: bool = False) ->
         outputs=tuple(sorted(outputs)),
         online=online.rows(places.home, spec.name, entity),
         predictions=kept.predictions,
+        outcomes=kept.outcomes,
         labels=kept.labels,
         files=tuple(name for name in named if spec.name in name.split("/")),
         shared=tuple(name for name in named if spec.name not in name.split("/")),

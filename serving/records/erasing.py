@@ -74,21 +74,24 @@ def erase(connect: Connect, begin: Connect, chosen: Chosen) -> Erased:
 
 
 def count(connect: Connect, chosen: Chosen) -> Erased:
-    """How much `erase` would delete: contents that are there, and labels; outcomes are not counted."""
+    """How much `erase` would delete."""
     import sqlalchemy as sa
 
-    of, payloads, truths = tables().predictions, tables().payloads, tables().truths
-    found = Erased()
+    of, payloads, truths, outcomes = tables().predictions, tables().payloads, tables().truths, tables().outcomes
+    counted, found = sa.select(sa.func.count()), Erased()
     for sequences in _chunks(connect, chosen):
         with connect() as connection:
             ids = sa.select(of.c.id).where(of.c.sequence.in_(sequences))
-            labels = sa.select(sa.func.count()).where(truths.c.workload == chosen.workload, truths.c.id.in_(ids))
-            contents = sa.select(sa.func.count()).where(payloads.c.sequence.in_(sequences))
-            found += Erased(predictions=connection.scalar(contents) or 0, labels=connection.scalar(labels) or 0)
+            labels = counted.where(truths.c.workload == chosen.workload, truths.c.id.in_(ids))
+            found += Erased(
+                predictions=connection.execute(counted.where(payloads.c.sequence.in_(sequences))).scalar_one(),
+                outcomes=connection.execute(counted.where(outcomes.c.sequence.in_(sequences))).scalar_one(),
+                labels=connection.execute(labels).scalar_one(),
+            )
     if chosen.entity is not None:
         with connect() as connection:
             mine = _labels_of_entity(chosen.workload, chosen.entity)
-            found += Erased(labels=connection.scalar(sa.select(sa.func.count()).where(*mine)) or 0)
+            found += Erased(labels=connection.execute(counted.where(*mine)).scalar_one())
     return found
 
 

@@ -326,7 +326,8 @@ def is_forgotten(here: shops.Here, before: dict[str, Any]) -> None:
     [file] = (here.places.home / "receipts").glob("*.json")
     told = receipt.read(file, here.places.home)
     assert [one.payload["receipt"] for one in here.ledger.history("shop", "forgotten")] == [told.id]
-    assert told.workloads["shop"]["erased"]["predictions"] == 3
+    erased = told.workloads["shop"]["erased"]
+    assert [erased[kind] for kind in ("predictions", "outcomes", "labels")] == [3, 3, 3]
     assert list((here.places.home / "forgetting").iterdir()) == []
     assert here.ledger.verify() is None
     assert Records.at(here.places.home).verify() is None

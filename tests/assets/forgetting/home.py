@@ -21,9 +21,22 @@ from serving.ledger import Ledger
 from serving.records import Label, Records, by_id, by_time
 from tests.conftest import copy_tree
 from tests.serving.records.samples import prediction
+from training.signature import Output, Signature
 
 ERIKA, NORTH, SOUTH = "Erika Müsterfrau", "laden-nord", "laden-süd"
 DAYS = 160
+_DAY_S = 86_400
+SIGNATURE = Signature(
+    workload="shop",
+    family="tabular",
+    task="forecasting",
+    target="sales",
+    inputs=(),
+    outputs=(Output(name="prediction", datatype="FP64", shape=(1,), tensor="y0"),),
+    horizons=(1,),
+    step_seconds=_DAY_S,
+    entity="store",
+)
 DEFS = """type: assets.Workload
 attributes:
   name: shop
@@ -137,6 +150,7 @@ def _records(here: Here) -> None:
     at = [by_time("2020-06-09T00:00:00Z", who) for who in (ERIKA, NORTH)]
     about = [*at, *(by_id(one.id, 0, 1) for one in named)]
     records.label([Label(workload="shop", about=one, value=7.5) for one in about])
+    records.absorb(SIGNATURE)
     records.close()
 
 

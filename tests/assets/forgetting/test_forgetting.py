@@ -82,7 +82,7 @@ def test_it_is_nowhere_but_where_it_is_said_to_be(here: Here):
     told = done.workloads["shop"]
     assert left <= {one["where"] for one in told["remains"]}
     assert {one["where"] for one in told["remains"]} - left == {"shop.csv", "mlflow"}  # which does not run here
-    assert told["erased"] == {"predictions": 3, "outcomes": 0, "labels": 3, "online_values": told["found"]["online"]}
+    assert told["erased"] == {"predictions": 3, "outcomes": 3, "labels": 3, "online_values": told["found"]["online"]}
     assert done.retrain == {"shop": ["2", "3"]}
     assert of_others(here) == before
     assert here.ledger.verify() is None
@@ -182,7 +182,7 @@ def test_whoever_is_killed_at_each_step_leaves_one_receipt(here: Here, monkeypat
     assert where(here, ERIKA) == SERVES
     assert of_others(here) == before
     told = done.workloads["shop"]
-    assert told["erased"] == {"predictions": 3, "outcomes": 0, "labels": 3, "online_values": told["found"]["online"]}
+    assert told["erased"] == {"predictions": 3, "outcomes": 3, "labels": 3, "online_values": told["found"]["online"]}
     assert told["rebuilt"] == "the data were made again without it"
     assert [one.payload["receipt"] for one in here.ledger.history("shop", "forgotten")] == [done.id]
     [file] = (here.places.home / "receipts").iterdir()
@@ -318,7 +318,7 @@ def test_looking_changes_nothing(here: Here):
 
     before = state()
     found = forgetting.find(here, here.spec, ERIKA)  # pyright: ignore[reportArgumentType]
-    assert (len(found.datasets), found.predictions, found.labels) == (2, 3, 3)
+    assert (len(found.datasets), found.predictions, found.outcomes, found.labels) == (2, 3, 3, 3)
     assert (found.versions.serving, found.versions.old, found.versions.unknown) == (("2", "3"), ("1",), ("4",))
     assert state() == before
 

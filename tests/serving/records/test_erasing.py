@@ -37,6 +37,7 @@ def test_an_entity_is_found_in_contents_that_were_not_absorbed(records: Records)
         [answered(FORECAST, [0, 0], [[1, 2], [3, 4]], entities=("b", "a")), answered(FORECAST, [0], [[1, 2]], entities=(7,))]
     )
     records.label([_label(by_time(4 * WEEK, "a")), _label(by_time(4 * WEEK, "b"))])
+    assert records.count("co2", entity="a") == Erased(predictions=2, outcomes=2, labels=1)
     assert records.erase("co2", entity="a") == Erased(predictions=2, outcomes=2, labels=1)
     assert records.erase("co2", entity=7) == Erased(predictions=1)
     records.absorb(FORECAST)
