@@ -142,7 +142,7 @@ class Turns:
         except asyncio.CancelledError:
             if turn in self._running:
                 self._over(turn)
-            else:
+            elif turn in self._queue:
                 self._queue.remove(turn)
             raise
 
@@ -158,5 +158,8 @@ class Turns:
 
     def _over(self, turn: _Turn) -> None:
         self._running.remove(turn)
-        if self._queue:
-            self._begin(self._queue.popleft())
+        while self._queue:
+            following = self._queue.popleft()
+            if not following.come.done():  # else it was given up in this very turn of the loop
+                self._begin(following)
+                return

@@ -127,6 +127,29 @@ def test_a_client_that_leaves_takes_its_work_along(running: bool) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("freed_first", [True, False])
+def test_who_is_given_up_as_a_thread_comes_free_is_passed_over(freed_first: bool) -> None:
+    """In one turn of the loop a thread comes free and the next two are given up: they end as cancelled, and the thread is the third's."""
+
+    async def story() -> None:
+        turns = Turns(1, waiting=3)
+        before = turns._admitted(1)
+        tasks = [asyncio.get_running_loop().create_task(turns.run(lambda: "done", lambda: None)) for _ in range(3)]
+        await asyncio.sleep(0)
+        if freed_first:
+            turns._over(before)
+        for task in tasks[:2]:
+            task.cancel()
+        if not freed_first:
+            turns._over(before)
+        *given_up, last = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(one) for one in given_up] == [asyncio.CancelledError] * 2
+        assert last == "done"
+        assert (turns._running, list(turns._queue)) == (set(), [])
+
+    asyncio.run(story())
+
+
 def test_a_failure_is_the_caller_s() -> None:
     """What the work raises is raised, and its thread is free."""
 
