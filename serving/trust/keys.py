@@ -109,14 +109,14 @@ def accepted(home: Path) -> tuple[PublicKey, ...]:
 
 
 def found(home: Path) -> tuple[PublicKey, ...]:
-    """The same for whoever only looks: makes none. UserError where this home has no keys."""
-    if not folder(home).is_dir():
+    """The same for whoever only looks: makes and writes nothing. UserError where no key is known here."""
+    if not (there := known(home)):
         raise UserError("this home has no keys: nothing was signed here")
-    return read(trusted(home))
+    return there
 
 
 def known(home: Path) -> tuple[PublicKey, ...]:
-    """The same as far as there are any: makes and writes nothing, and no key at all is no error."""
+    """The same as far as there are any: no key at all is no error."""
     stated = os.environ.get(SIGNING)
     private, public = Path(stated) if stated else folder(home) / "signing.pem", folder(home) / "signing.pub"
     own = (PublicKey(_private(private).public_key()),) if private.exists() else read([public] if public.exists() else [])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from data import forgotten
 from serving.standing import plain, read
 from serving.trust import keys, signature, statement
 from serving.vouching import Vouched, vouched
@@ -64,6 +65,16 @@ def test_a_changed_file_is_found_where_files_are_looked_at(home: Home) -> None:
     (home.folder / "added.txt").write_text("x")
     assert look(home).well
     assert "added.txt" in look(home, files=True).said
+
+
+def test_who_looks_makes_no_key(home: Home) -> None:
+    """Where the secret of erasures is the only key, looking at a version says that there are none, and writes nothing."""
+    kept = keys.folder(home.home)
+    for file in kept.iterdir():
+        file.unlink()
+    forgotten.secret(home.home)
+    assert "no keys" in look(home, files=True).said
+    assert [file.name for file in kept.iterdir()] == ["forgetting.key"]
 
 
 def test_the_standing_says_it(home: Home) -> None:
