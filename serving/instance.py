@@ -1,8 +1,8 @@
 """Whose server answers at an address: each server of a home is told a token of its own, and proves that it knows it.
 
 A port outlives its server, and whoever takes it meanwhile would answer for the model. The token is an HMAC of the server's name (which is its
-workload's and version's) under the home's secret, so no record holds it; the proof is an HMAC of a number that the asker makes up, so none
-serves twice. A home without a secret started no server: in a cluster the Service vouches for its pods, and nobody is asked.
+workload's and version's) under the home's secret; the proof is an HMAC of the server's port and of a number that the asker makes up, so none
+serves twice, and a stranger that passes the number on to the server gets the proof of another port. A home without a secret started no server: in a cluster the Service vouches for its pods, and nobody is asked.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def number() -> str:
     return os.urandom(16).hex()
 
 
-def proof(token: str, number: str) -> bytes:
-    """What the server that was told the token answers to the number."""
-    return _mac(token.encode(), number).encode()
+def proof(token: str, port: int, number: str) -> bytes:
+    """What the server that was told the token, and listens at the port, answers to the number."""
+    return _mac(token.encode(), f"{port}/{number}").encode()
 
 
-def proven(token: str, number: str, answer: bytes) -> bool:
-    """Whether the answer is the proof."""
-    return hmac.compare_digest(proof(token, number), answer)
+def proven(token: str, port: int, number: str, answer: bytes) -> bool:
+    """Whether the answer is the proof of who was asked at the port."""
+    return hmac.compare_digest(proof(token, port, number), answer)
 
 
 def _mac(key: bytes, text: str) -> str:

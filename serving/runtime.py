@@ -26,6 +26,7 @@ from kserve.protocol.rest.server import RESTServer  # noqa: TID253
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from serving import instance
 from serving.inference.bodies import Bodies
 from serving.inference.connection import Connection
 from serving.inference.dataplane import ReadyDataPlane
@@ -170,7 +171,9 @@ class Server(ModelServer):
         stock._add_exception_handlers(app)
         for kind, status in STATUSES.items():
             app.add_exception_handler(kind, partial(_as_error, status))
-        return InferenceRoute(app, self._model, self._drain, self._bodies, self._settings.token)
+        token = self._settings.token
+        proof = None if token is None else partial(instance.proof, token, self.http_port)
+        return InferenceRoute(app, self._model, self._drain, self._bodies, proof)
 
 
 async def _as_error(status: int | None, _: Any, error: Any) -> JSONResponse:

@@ -61,7 +61,7 @@ class Server:
     def _proves(self, token: str) -> bool:
         number = instance.number()
         status, said = answer("GET", f"{self.url}{instance.PATH}{number}", timeout_s=1)
-        return status == 200 and instance.proven(token, number, said)
+        return status == 200 and instance.proven(token, self.http_port, number, said)
 
 
 def records(home: Path) -> dict[str, Server]:

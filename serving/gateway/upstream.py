@@ -85,7 +85,7 @@ class Upstream:
             answer = await connection.prove(line + self._host + b"\r\n", deadline_s)
         except ConnectionAbortedError as error:
             raise Stranger(str(error)) from error
-        if answer.status != 200 or not instance.proven(token, number, answer.body):
+        if answer.status != 200 or not instance.proven(token, self.port, number, answer.body):
             connection.abort()
             raise Stranger(f"another process than {self.name} answers at port {self.port}")
 

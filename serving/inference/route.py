@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("aiprime.serving")
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Proof = Callable[[str], bytes]  # of a number: whose server this is
 Infer = Callable[[bytes, dict[bytes, bytes], Receive], Awaitable[tuple[bytes, int | None]]]
 
 JSON = (b"content-type", b"application/json")
@@ -40,8 +41,8 @@ _BODY = (b"content-length", b"transfer-encoding")
 class InferenceRoute:
     """An ASGI application: POSTs are answered here, the rest by `app` (KServe's), under one error shape."""
 
-    def __init__(self, app: Any, model: OnnxModel, drain: Drain, bodies: Bodies, token: str | None = None) -> None:
-        self._app, self._model, self._drain, self._bodies, self._token = app, model, drain, bodies, token
+    def __init__(self, app: Any, model: OnnxModel, drain: Drain, bodies: Bodies, proof: Proof | None = None) -> None:
+        self._app, self._model, self._drain, self._bodies, self._proof = app, model, drain, bodies, proof
         v2, version = f"/v2/models/{model.name}", model.version
         metadata = orjson.dumps(model_metadata(model.signature, model.name, version))
         self._infer: dict[str, Infer] = {
@@ -122,8 +123,8 @@ class InferenceRoute:
         if (metadata := self._metadata.get(path)) is not None:
             await self._send(send, 200, metadata)
             return
-        if self._token is not None and path.startswith(instance.PATH):
-            await self._prove(send, instance.proof(self._token, path[len(instance.PATH) :]))
+        if self._proof is not None and path.startswith(instance.PATH):
+            await self._prove(send, self._proof(path[len(instance.PATH) :]))
             return
         if not path.startswith(OPEN) and path != "/":
             raise Refused(404, self._unknown(scope))

@@ -56,7 +56,7 @@ def main() -> None:
         answer = json.dumps({"version": options.version, "pid": os.getpid(), "asked": asked}).encode()
         if scope["path"].startswith(instance.PATH):
             paths.add(scope["path"])
-            answer = instance.proof(os.environ[instance.SETTING], scope["path"].removeprefix(instance.PATH))
+            answer = instance.proof(os.environ[instance.SETTING], options.http_port, scope["path"].removeprefix(instance.PATH))
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
         await send({"type": "http.response.start", "status": 200 if scope["path"] in paths else 404, "headers": headers})
         await send({"type": "http.response.body", "body": answer})

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from data.files import tree_digest
+from serving import instance
 from serving.programs import free_port
 from tests.conftest import ROOT
 from tests.serving import model_folders
@@ -26,6 +27,7 @@ from tests.serving.requests import OTHER, ROW, grpc_request, tensors
 from tests.serving.served import Served, messages, serve, start
 
 LIMIT = 1 << 20
+TOKEN = "told"  # noqa: S105  (of a test's server)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +44,20 @@ def treacherous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         str(LIMIT),
         "--idle_seconds",
         "1",
-        env={"PROMETHEUS_MULTIPROC_DIR": "/nowhere"},
+        env={"PROMETHEUS_MULTIPROC_DIR": "/nowhere", instance.SETTING: TOKEN},
     ) as served:
         yield served
 
 
 def row(x: float = 4.0, index: int = 0, work: int = 0) -> dict[str, Any]:
     return {"instances": [{"x": x, "index": index, "work": work}]}
+
+
+def test_it_proves_whose_server_it_is(treacherous: Served) -> None:
+    """The proof is of its token, its own port and the asker's number."""
+    number = instance.number()
+    answer = treacherous.get(f"{instance.PATH}{number}")
+    assert (answer.status, instance.proven(TOKEN, treacherous.http_port, number, answer.content)) == (200, True)
 
 
 def refusal(folder: Path, *options: str, **env: str) -> str:

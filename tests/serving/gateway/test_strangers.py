@@ -31,7 +31,8 @@ def proving(token: str) -> Behaviour:
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
         path = asked.line.split()[1]
         if path.startswith(instance.PATH):
-            writer.write(response(instance.proof(token, path.removeprefix(instance.PATH))))
+            port = writer.get_extra_info("sockname")[1]
+            writer.write(response(instance.proof(token, port, path.removeprefix(instance.PATH))))
         else:
             await echo(asked, writer)
 
@@ -48,6 +49,18 @@ async def endless(_: Asked, writer: asyncio.StreamWriter) -> None:
 
 async def another_protocol(_: Asked, writer: asyncio.StreamWriter) -> None:
     writer.write(b"220 mail ready\r\n")
+
+
+def relaying(server: ModelServer) -> Behaviour:
+    """Has the server prove itself, and passes the proof on as its own."""
+
+    async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        reader, to = await asyncio.open_connection("127.0.0.1", server.port)
+        to.write(f"{asked.line}\r\nhost: x\r\n\r\n".encode())
+        writer.write(await reader.read(65_536))
+        to.close()
+
+    return behave
 
 
 def named(server: ModelServer) -> list[str]:
@@ -88,6 +101,14 @@ def test_a_stranger_is_sent_nothing(gateway: Running, stranger: Behaviour) -> No
         assert "another process" in reply.json["error"]
         assert all(asked.line.startswith(f"GET {instance.PATH}") for asked in server.asked)
     assert routes.behind(gateway.home, "co2", gateway.fence)
+
+
+def test_a_proof_that_is_passed_on_is_none(gateway: Running) -> None:
+    """A stranger that asks the server itself, which lives on at another port, gets a proof of that port."""
+    with ModelServer(proving(instance.told(gateway.home, SERVER))) as server, ModelServer(relaying(server)) as stranger:
+        gateway.point(stranger.url, server=SERVER)
+        assert gateway.predict({"secret": "of a client"}).status == 503
+        assert len(stranger.asked) == len(named(stranger)) == len(named(server)) > 0
 
 
 def test_a_port_that_another_takes_over_is_noticed(gateway: Running) -> None:
