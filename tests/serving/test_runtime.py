@@ -27,7 +27,7 @@ from tests.serving.requests import OTHER, ROW, grpc_request, tensors
 from tests.serving.served import Served, messages, serve, start
 
 LIMIT = 1 << 20
-TOKEN = "told"  # noqa: S105  (of a test's server)
+TOKEN = "told"
 
 
 @pytest.fixture(scope="module")
