@@ -16,6 +16,7 @@ from data.errors import UserError
 from data.files import write_atomically, write_json
 from data.places import Places
 from orchestration import instance
+from serving.instance import begin
 from serving.supervision import Program, ProgramStatus, Supervisor, free_port
 from training.tracking import ENVIRONMENT
 
@@ -30,6 +31,7 @@ DOWN_S = 4.0  # longer than supervisord's first pauses before it tries again
 
 def start(places: Places, names: Sequence[str] = ALL) -> dict[str, str]:
     """Start the named services that are not running and return the addresses of all that are. Does not wait for them."""
+    begin(places.home)  # before a gateway runs: from its first request on it asks whose server answers
     supervisor = Supervisor(places.home)
     supervisor.ensure()
     running = {one.name for one in supervisor.status() if one.state in {"RUNNING", "STARTING"}}

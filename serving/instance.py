@@ -2,7 +2,8 @@
 
 A port outlives its server, and whoever takes it meanwhile would answer for the model. The token is an HMAC of the server's name (which is its
 workload's and version's) under the home's secret; the proof is an HMAC of the server's port and of a number that the asker makes up, so none
-serves twice, and a stranger that passes the number on to the server gets the proof of another port. A home without a secret started no server: in a cluster the Service vouches for its pods, and nobody is asked.
+serves twice, and a stranger that passes the number on to the server gets the proof of another port. In a home without a secret nobody is asked: in a cluster the Service vouches for its pods, and `aiprime up` makes the
+secret before it starts the gateway.
 """
 
 from __future__ import annotations
@@ -17,19 +18,29 @@ SETTING = "AIPRIME_INSTANCE"  # the token, in the environment of the server alon
 PATH = "/-/instance/"  # and the number: GET answers the proof as text
 
 
+def begin(home: Path) -> None:
+    """Make the home's secret where there is none yet: its gateway asks from then on."""
+    if not secret(home).exists():
+        make_once(secret(home), os.urandom(32))
+
+
 def told(home: Path, name: str) -> str:
     """The token of the server `name`; the home's secret is made where there is none yet."""
-    if not _secret(home).exists():
-        make_once(_secret(home), os.urandom(32))
-    return _mac(_secret(home).read_bytes(), name)
+    begin(home)
+    return _mac(secret(home).read_bytes(), name)
 
 
 def expected(home: Path, name: str) -> str | None:
-    """The token that the server `name` must know; None where this home started no server."""
+    """The token that the server `name` must know; None where the home has no secret."""
     try:
-        return _mac(_secret(home).read_bytes(), name)
+        return _mac(secret(home).read_bytes(), name)
     except FileNotFoundError:
         return None
+
+
+def secret(home: Path) -> Path:
+    """The file of the home's secret."""
+    return home / "servers" / "secret"
 
 
 def number() -> str:
@@ -49,7 +60,3 @@ def proven(token: str, port: int, number: str, answer: bytes) -> bool:
 
 def _mac(key: bytes, text: str) -> str:
     return hmac.new(key, text.encode("utf-8", "replace"), "sha256").hexdigest()
-
-
-def _secret(home: Path) -> Path:
-    return home / "servers" / "secret"

@@ -1,7 +1,7 @@
 """Which servers answer for a workload right now: one pointer per workload, and one to its challenger; swapped whole.
 
-The file of the routes is read at the start, when somebody says that it changed (POST /-/reload), when a server cannot be
-reached, and where its time stamp moved (looked at twice a second).
+The file of the routes, and the home's secret, are read at the start, when somebody says that they changed (POST /-/reload), when a server
+cannot be reached, and where a time stamp moved (looked at twice a second).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from serving.routes import Route
 
 log = logging.getLogger("aiprime.gateway")
 _LOOK_S = 0.5
+_Stamp = tuple[tuple[int, int] | None, tuple[int, int] | None]  # of the file of the routes, and of the home's secret
 _Place = tuple[str, str | None]  # a URL, and the token of the server that must answer there
 
 
@@ -27,9 +28,9 @@ class Pointer:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: _Stamp | None = None
         self._servers: dict[_Place, Upstream] = {}  # those that no route names stay until they are drained
-        self._tokens: dict[str, str | None] = {}  # by server
+        self._tokens: dict[str | None, str | None] = {}  # by server, of those that a route names
         self.routes: dict[str, Route] = {}
         self.challengers: dict[str, Route] = {}
         self.refresh()
@@ -51,18 +52,19 @@ class Pointer:
         try:
             stamp = self._stamped()
             new = routes.read(self._home)
+            challengers = {name: other for name, route in new.items() if (other := to_challenger(route)) is not None}
+            named = [*new.values(), *challengers.values()]
+            tokens = {one.server: instance.expected(self._home, one.server or "") for one in named}
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.error("the routes cannot be read, the ones before stay: %s", error)
             return
-        challengers = {name: other for name, route in new.items() if (other := to_challenger(route)) is not None}
-        for route in (*new.values(), *challengers.values()):
-            name = route.server or ""
-            self._tokens[name] = instance.expected(self._home, name)
+        self._tokens = tokens
+        for route in named:
             place = self._place(route)
             if route.url is not None and place not in self._servers:
                 at = urlsplit(route.url)
                 self._servers[place] = Upstream(
-                    name, at.hostname or "127.0.0.1", at.port or 80, route.version or "", self._tokens[name]
+                    route.server or "", at.hostname or "127.0.0.1", at.port or 80, route.version or "", place[1]
                 )
         self.routes, self.challengers, self._stamp = new, challengers, stamp
         self._drop_drained()
@@ -101,14 +103,18 @@ class Pointer:
                 del self._servers[place]
 
     def _place(self, route: Route) -> _Place:
-        return route.url or "", self._tokens.get(route.server or "")
+        return route.url or "", self._tokens.get(route.server)
 
-    def _stamped(self) -> tuple[int, int] | None:
-        try:
-            found = routes.path(self._home).stat()
-        except FileNotFoundError:
-            return None
-        return found.st_mtime_ns, found.st_ino
+    def _stamped(self) -> _Stamp:
+        return _stamp(routes.path(self._home)), _stamp(instance.secret(self._home))
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _shown(route: Route) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 from data.errors import UserError
 from data.files import write_json
 from orchestration import services
+from serving import instance
 from serving.supervision import Program, Supervisor, free_port
 from tests.conftest import Project
 
@@ -35,3 +36,14 @@ def test_a_service_that_keeps_ending_is_told_soon(project: Project, lives_s: flo
         supervisor.shutdown()
     assert "no such table" in str(raised.value)
     assert time.monotonic() - began < 20
+
+
+def test_the_gateway_of_an_older_home_asks_from_its_start(project: Project):
+    """A home of before servers proved themselves has its secret when the gateway starts: no client's request goes to who took a port."""
+    home = project.places.home
+    try:
+        services.start(project.places, ["gateway"])
+        stated = home / "supervisor" / "conf.d" / "gateway.conf"
+        assert instance.secret(home).stat().st_mtime_ns < stated.stat().st_mtime_ns
+    finally:
+        Supervisor(home).shutdown()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from serving import instance, routes
-from tests.serving.gateway.conftest import Running, started
+from serving.gateway.routing import Pointer
+from tests.serving.gateway.conftest import Running, started, until
 from tests.serving.gateway.model_server import Asked, Behaviour, ModelServer, echo, response, says
 
 SERVER = "co2-v1"
@@ -133,13 +134,28 @@ def test_the_same_address_may_become_another_server_s(gateway: Running) -> None:
         assert gateway.predict({"x": 1}).status == 200
 
 
-def test_where_no_server_was_started_nobody_is_asked(tmp_path: Path) -> None:
-    """In a cluster the Service vouches for its pods: the gateway of such a home asks for no proof."""
+def test_what_no_route_names_is_forgotten(tmp_path: Path) -> None:
+    """Of a hundred versions that served one after another, the newest one's token and server are held."""
+    instance.begin(tmp_path)
+    pointer = Pointer(tmp_path)
+    for fence in range(1, 101):
+        routes.point(
+            tmp_path, routes.Route(workload="co2", fence=fence, server=f"co2-v{fence}", url=f"http://127.0.0.1:{fence}"), fence
+        )
+        pointer.refresh()
+    assert list(pointer._tokens) == ["co2-v100"]
+    assert len(pointer._servers) == 1
+
+
+def test_where_there_is_no_secret_nobody_is_asked(tmp_path: Path) -> None:
+    """In a cluster the Service vouches for its pods: the gateway of such a home asks for no proof, until the home has a secret."""
     gateway = started(tmp_path)
     try:
         with ModelServer(echo) as server:
             gateway.point(server.url)
             assert gateway.predict({"x": 1}).status == 200
             assert [json.loads(asked.body) for asked in server.asked] == [{"instances": [{"x": 1}]}]
+            instance.begin(tmp_path)  # the routes stay as they are
+            until(lambda: gateway.predict({"x": 1}).status == 503)
     finally:
         gateway.end()
