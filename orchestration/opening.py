@@ -108,8 +108,12 @@ def _kept(places: Places, version: int) -> str:
     from orchestration.backup import manifest, taking
 
     for folder in reversed(manifest.finished(backups(places))):
-        found = manifest.ours(folder, places.home)
-        if found and found.schema == version and found.home == str(places.home) and not _newer(places, found.ends.decisions[0]):
+        try:
+            found = manifest.ours(folder, places.home)
+        except UserError as error:
+            log.warning("the backup %s is passed over: %s; aiprime verify %s says more", folder, error.what, folder)
+            continue
+        if found.schema == version and found.home == str(places.home) and not _newer(places, found.ends.decisions[0]):
             return found.name
     try:
         taken = taking.backup(places, backups(places), told=lambda said: log.info("backup: %s", said))

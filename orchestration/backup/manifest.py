@@ -99,13 +99,12 @@ def read(folder: Path, signed: str | None = None) -> Manifest:
     return found
 
 
-def ours(folder: Path, home: Path) -> Manifest | None:
-    """The manifest of a finished backup where a key that is known to this home vouches for it."""
-    try:
-        by = signature.vouched(folder, home)
-        return read(folder, by.manifest) if by.known else None
-    except UserError:
-        return None
+def ours(folder: Path, home: Path) -> Manifest:
+    """The manifest of a finished backup that a key known to this home vouches for; UserError where none does, or it is damaged."""
+    by = signature.vouched(folder, home)
+    if not by.known:
+        raise _refused("this home knows no key that could vouch for it", folder)
+    return read(folder, by.manifest)
 
 
 def newest(source: Path) -> Path:

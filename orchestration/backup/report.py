@@ -22,7 +22,7 @@ def taken(one: Taken) -> dict[str, Any]:
     ends = asdict(one.manifest.ends)
     facts = {"folder": str(one.folder), "files": len(one.manifest.files), "bytes": one.manifest.size, "copied": one.copied}
     facts |= {"linked": one.linked, "seconds": one.seconds, "ends": ends, "gone": list(one.manifest.gone)}
-    return facts | {"signed_by": one.signed_by}
+    return facts | {"signed_by": one.signed_by, "passed_over": one.passed_over}
 
 
 def taken_text(one: Taken) -> str:
@@ -38,6 +38,8 @@ def taken_text(one: Taken) -> str:
     ]
     if one.manifest.gone:
         lines.append(f"  deleted while it was taken: {', '.join(one.manifest.gone[:5])}")
+    if one.passed_over:
+        lines += ["", *(f"  {line}" for line in f"WARNING: {one.passed_over}".splitlines())]
     if any(file.path.startswith(f"{HOME}/keys/") and file.path.endswith(".pem") for file in one.manifest.files):
         lines += [
             "",

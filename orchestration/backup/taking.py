@@ -25,7 +25,7 @@ from data.places import Places
 from orchestration import whole_state
 from orchestration.backup import contents, manifest, receipts
 from orchestration.backup.copying import Copies
-from orchestration.backup.manifest import HOME, PROJECT, Manifest
+from orchestration.backup.manifest import HOME, PROJECT, Kept, Manifest
 from serving import snapshot
 from serving.trust import keys
 
@@ -45,10 +45,11 @@ class Taken:
     linked: int  # files that were
     signed_by: str  # the key's id
     seconds: float
+    passed_over: str | None = None  # why nothing was linked to the backup before, and what to do
 
 
 def backup(places: Places, destination: Path, *, full: bool = False, told: Callable[[str], None] = lambda _: None) -> Taken:
-    """Take a backup into a new folder of `destination`; `full` copies what is in the backup before, too, and so it is where
+    """Take a backup into a new folder of `destination`; `full` copies what is in the backup before, too, and so it is, and is said, where
     this home's key does not vouch for the backup before.
 
     UserError where there is nothing to keep, another one is being taken, a database is damaged, or the disk is full: then what was
@@ -58,10 +59,7 @@ def backup(places: Places, destination: Path, *, full: bool = False, told: Calla
     destination = destination.expanduser().resolve()
     schema = _checked(places, destination)
     with _alone(places, destination):
-        finished = manifest.finished(destination)
-        before = None if full or not finished else manifest.ours(finished[-1], places.home)
-        earlier = finished[-1] if before else None
-        kept = {one.path: one for one in before.files} if before else {}
+        earlier, kept, passed_over = (None, {}, None) if full else _before(destination, places.home)
         folder = destination / f"{_PARTIAL}{at:%Y%m%dT%H%M%S.%fZ}"
         copies = Copies(folder, earlier, kept)
         try:
@@ -83,7 +81,19 @@ def backup(places: Places, destination: Path, *, full: bool = False, told: Calla
         linked=copies.linked,
         signed_by=keys.signing(places.home).public.id,
         seconds=time.perf_counter() - began,
+        passed_over=passed_over,
     )
+
+
+def _before(destination: Path, home: Path) -> tuple[Path | None, dict[str, Kept], str | None]:
+    """The newest backup there and its files by path, as far as they may be linked to; and why they may not."""
+    for folder in manifest.finished(destination)[-1:]:
+        try:
+            return folder, {one.path: one for one in manifest.ours(folder, home).files}, None
+        except UserError as error:
+            step = f"aiprime verify {folder} says more; find out who changed it, or delete it where it is of no use"
+            return None, {}, f"the backup before ({folder}) was passed over, and all was copied: {error.what}\nnext: {step}"
+    return None, {}, None
 
 
 def _take(places: Places, folder: Path, copies: Copies, at: datetime, schema: int, told: Callable[[str], None]) -> Manifest:
@@ -164,7 +174,7 @@ def _alone(places: Places, destination: Path) -> Iterator[None]:
             yield
 
 
-def _room(places: Places, folder: Path, kept: dict[str, manifest.Kept]) -> None:
+def _room(places: Places, folder: Path, kept: dict[str, Kept]) -> None:
     """UserError before anything is copied where it cannot fit; what is in the backup before takes no room."""
     needed = 0
     for path in [*contents.follows(places.home), *contents.rest(places.home), *snapshot.FILES]:

@@ -111,6 +111,25 @@ def test_steps_are_taken_in_order_and_again_where_they_were_cut_off(places: Plac
     assert [manifest.read(one).schema for one in manifest.finished(opening.backups(places))] == [1, 2]
 
 
+def test_a_backup_that_was_changed_is_not_taken_for_the_state_as_it_was(
+    places: Places, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A migration that was cut off keeps the state once more where the backup before does not verify, and names that one."""
+
+    def cut_off(_: Platform) -> list[str]:
+        raise UserError("cut off")
+
+    steps = (Step(to=2, said="step 2", act=cut_off),)
+    with pytest.raises(UserError, match="cut off"):
+        migrate(places, steps)
+    [first] = manifest.finished(opening.backups(places))
+    (first / manifest.MANIFEST).write_text("{}")
+    with pytest.raises(UserError, match="cut off"):
+        migrate(places, steps)
+    assert len(manifest.finished(opening.backups(places))) == 2
+    assert f"{first} is passed over: manifest.json is not what the backup ended with" in caplog.text
+
+
 def test_without_room_for_a_backup_nothing_is_migrated(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older state is not changed where its backup cannot be made; the setting that names another folder is named."""
     (places.root / "file").write_text("")

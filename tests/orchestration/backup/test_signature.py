@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.files import sha256
 from data.places import Places
 from orchestration import verifying
-from orchestration.backup import manifest, placing, signature
+from orchestration.backup import manifest, placing, report, signature
 from orchestration.backup.restoring import restore
 from orchestration.backup.signature import Trust
 from orchestration.backup.taking import backup
@@ -200,11 +200,20 @@ def test_a_key_that_is_not_beside_its_signature_is_asked_for(places: Places, kep
 
 @pytest.mark.parametrize("amiss", ["a swapped file", "a wrong key", "no signature"])
 def test_a_backup_does_not_link_to_what_nobody_vouches_for(places: Places, kept: Path, amiss: str) -> None:
-    """The next backup copies everything: what is not ours is never signed as ours."""
+    """The next backup copies everything, and says why and what to do: what is not ours is never signed as ours."""
     first = backup(places, kept)
-    _AMISS[amiss][0](first.folder)
+    act, said = _AMISS[amiss]
+    act(first.folder)
     second = backup(places, kept)
     assert second.linked == 0
+    assert second.passed_over is not None
+    for part in (str(first.folder), said, f"next: aiprime verify {first.folder}"):
+        assert part in second.passed_over
+    assert "WARNING: the backup before" in report.taken_text(second)
+    assert report.taken(second)["passed_over"] == second.passed_over
+    third = backup(places, kept)
+    assert (third.passed_over, third.linked > 0) == (None, True)
+    assert "WARNING" not in report.taken_text(third)
     assert (second.folder / _HELD).read_bytes() == (places.models("co2", "1") / "model.json").read_bytes()
 
 
