@@ -152,11 +152,11 @@ class Inference:
         """The champion's answer, whatever it is, or the try that its deadline ended; Refusal where nobody answers."""
         route = self.route(workload)
         tried = await self._tries.once(route, "champion", asked, deadline_s=route.timeout_s)
-        if tried.lost:
+        if tried.lost or tried.stranger:
             self._pointer.refresh()
             route = self.route(workload)
             tried = await self._tries.once(route, "champion", asked, deadline_s=route.timeout_s, fresh=True)
-        if tried.error is not None:
+        if tried.error is not None and not tried.stranger:  # which the pointer says
             log.warning("%s: %s does not answer: %s", workload, route.server, tried.error)
         return tried
 

@@ -14,7 +14,6 @@ from serving.gateway.completion import STALE_HEADER
 from serving.gateway.refusal import Refusal
 from serving.gateway.stamp import stamped
 from serving.gateway.tries import Asked, Try
-from serving.gateway.upstream import Stranger
 
 VERSION_HEADER = "x-aiprime-model-version"
 # RFC 9110, 7.6.1: meant for one connection. The lengths and the host are written anew; Expect was answered by us.
@@ -92,8 +91,8 @@ def _stamped(
 
 def _unanswered(tried: Try) -> Refusal:
     workload = tried.route.workload
-    if isinstance(tried.error, Stranger):
-        return Refusal(503, f"{workload}: another process answers in its model server's place", retry_after_s=1)
+    if tried.stranger:
+        return Refusal(503, f"{workload}: what listens in its model server's place does not prove to be it", retry_after_s=1)
     if tried.lost:
         return Refusal(503, f"{workload}: the model server does not answer", retry_after_s=1)
     return Refusal(504, f"{workload}: the model server took longer than {tried.route.timeout_s} s")

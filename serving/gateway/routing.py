@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from serving.routes import Route
 
 log = logging.getLogger("aiprime.gateway")
 _LOOK_S = 0.5
+_DOUBT_S = 1.0
 _Stamp = tuple[tuple[int, int] | None, tuple[int, int] | None]  # of the file of the routes, and of the home's secret
 _Place = tuple[str, str | None]  # a URL, and the token of the server that must answer there
 
@@ -69,13 +71,17 @@ class Pointer:
         self.routes, self.challengers, self._stamp = new, challengers, stamp
         self._drop_drained()
 
-    def doubt(self, route: Route, error: Stranger) -> None:
-        """A stranger was met where the route leads: whoever reconciles is asked to look."""
-        log.error("%s: %s", route.workload, error)
+    def doubt(self, workload: str, server: Upstream, error: Stranger) -> None:
+        """A stranger was met in the server's place: whoever reconciles is asked to look, once a second however many met it."""
+        now = time.monotonic()
+        if now - server.doubted < _DOUBT_S:
+            return
+        server.doubted = now
+        log.error("%s: %s", workload, error)
         try:
-            routes.ask(self._home, route.workload)
+            routes.ask(self._home, workload)
         except OSError as full:
-            log.error("%s: nobody could be asked to reconcile: %s", route.workload, full)
+            log.error("%s: nobody could be asked to reconcile: %s", workload, full)
 
     async def watch(self) -> None:
         """Notice a changed file that nobody announced, for as long as the gateway runs."""

@@ -59,7 +59,12 @@ class Try(NamedTuple):
     @property
     def lost(self) -> bool:
         """Whether the server is gone or hung up: to ask again may help."""
-        return self.error is not None and not isinstance(self.error, TimeoutError)
+        return self.error is not None and not isinstance(self.error, TimeoutError | Stranger)
+
+    @property
+    def stranger(self) -> bool:
+        """Whether nobody proved to be the server: nothing was asked."""
+        return isinstance(self.error, Stranger)
 
 
 class Tries:
@@ -100,7 +105,7 @@ class Tries:
             except OSError as raised:
                 error = raised
                 if isinstance(raised, Stranger):
-                    self._pointer.doubt(route, raised)
+                    self._pointer.doubt(route.workload, server, raised)
         finally:
             self._pointer.give_back(server)
         seconds = time.perf_counter() - began

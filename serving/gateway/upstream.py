@@ -17,10 +17,11 @@ from serving import instance
 
 _IDLE = 256  # connections kept for reuse
 _PROOF = 16 << 10  # bytes, head and all, that are read of who has proven nothing
+_PROOF_S = 2.0  # that are given to it
 
 
 class Stranger(ConnectionError):
-    """Another process than the server answers at its address."""
+    """Who listens at the server's address does not prove to be it: another process, or the server hangs."""
 
 
 class Answer(NamedTuple):
@@ -41,6 +42,7 @@ class Upstream:
         self.name, self.host, self.port, self.version, self._token = name, host, port, version, token
         self._host = b" HTTP/1.1\r\nHost: %b:%d\r\n" % (host.encode(), port)
         self.inflight = 0
+        self.doubted = float("-inf")  # when it was last said that a stranger is in its place (monotonic)
         self.left = False  # no route leads here any more
         self.idle: list[_Connection] = []
 
@@ -56,12 +58,12 @@ class Upstream:
         """Send one request (`line` is such as `POST /v2/models/co2/infer`) and wait for its whole answer.
 
         TimeoutError after `deadline_s`; other OSErrors where the server cannot be reached or breaks off, Stranger among them. `fresh` opens a
-        new connection: a pooled one may have been closed by the server at this very moment.
+        new connection, and takes who hangs up on it for a Stranger: before, the server may have left at this very moment.
         """
         lines = [line, self._host]
         lines += [b"%b: %b\r\n" % header for header in headers]
         lines.append(b"Content-Length: %d\r\n\r\n" % len(body))
-        connection = self.idle.pop() if self.idle and not fresh else await self._connect(deadline_s)
+        connection = self.idle.pop() if self.idle and not fresh else await self._connect(deadline_s, fresh)
         return await connection.exchange(b"".join(lines), body, deadline_s)
 
     def close(self) -> None:
@@ -70,21 +72,23 @@ class Upstream:
             connection.abort()
         self.idle.clear()
 
-    async def _connect(self, deadline_s: float) -> _Connection:
+    async def _connect(self, deadline_s: float, fresh: bool) -> _Connection:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(deadline_s):
             _, connection = await loop.create_connection(lambda: _Connection(self.idle), self.host, self.port)
-            if self._token is not None:
-                await self._ask_proof(connection, self._token, deadline_s)
+        if self._token is not None:
+            await self._ask_proof(connection, self._token, min(deadline_s, _PROOF_S), fresh)
         return connection
 
-    async def _ask_proof(self, connection: _Connection, token: str, deadline_s: float) -> None:
+    async def _ask_proof(self, connection: _Connection, token: str, deadline_s: float, fresh: bool) -> None:
         number = instance.number()
         line = f"GET {instance.PATH}{number}".encode()
         try:
             answer = await connection.prove(line + self._host + b"\r\n", deadline_s)
-        except ConnectionAbortedError as error:
-            raise Stranger(str(error)) from error
+        except OSError as error:
+            if isinstance(error, ConnectionResetError) and not fresh:
+                raise
+            raise Stranger(f"no proof that {self.name} answers at port {self.port}: {error}") from error
         if answer.status != 200 or not instance.proven(token, self.port, number, answer.body):
             connection.abort()
             raise Stranger(f"another process than {self.name} answers at port {self.port}")

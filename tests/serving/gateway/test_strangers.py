@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def relaying(server: ModelServer) -> Behaviour:
     return behave
 
 
+async def silent(_: Asked, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(60)
+
+
+async def hangs_up(_: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def resets(_: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
 def named(server: ModelServer) -> list[str]:
     return [asked.line.split()[1].rpartition("/")[0] + "/" for asked in server.asked if instance.PATH in asked.line]
 
@@ -89,8 +102,11 @@ def test_the_server_proves_itself_once_for_a_connection(gateway: Running) -> Non
         proving("another token"),
         endless,
         another_protocol,
+        silent,
+        hangs_up,
+        resets,
     ],
-    ids=["404", "200", "another server of ours", "endless", "no HTTP"],
+    ids=["404", "200", "another server of ours", "endless", "no HTTP", "silent", "hangs up", "resets"],
 )
 def test_a_stranger_is_sent_nothing(gateway: Running, stranger: Behaviour) -> None:
     """Whoever took the port gets no request; the client has a 503 in our shape, and whoever reconciles is asked."""
@@ -99,7 +115,7 @@ def test_a_stranger_is_sent_nothing(gateway: Running, stranger: Behaviour) -> No
         routes.settle(gateway.home, "co2")
         reply = gateway.predict({"secret": "of a client"})
         assert (reply.status, list(reply.json), reply.headers["retry-after"]) == (503, ["error"], "1")
-        assert "another process" in reply.json["error"]
+        assert "does not prove" in reply.json["error"]
         assert all(asked.line.startswith(f"GET {instance.PATH}") for asked in server.asked)
     assert routes.behind(gateway.home, "co2", gateway.fence)
 
@@ -110,6 +126,36 @@ def test_a_proof_that_is_passed_on_is_none(gateway: Running) -> None:
         gateway.point(stranger.url, server=SERVER)
         assert gateway.predict({"secret": "of a client"}).status == 503
         assert len(stranger.asked) == len(named(stranger)) == len(named(server)) > 0
+
+
+def test_a_hang_up_is_forgiven_once(gateway: Running) -> None:
+    """A server that leaves as it is asked for its proof is no stranger: the request goes on to its successor, and nobody is alarmed."""
+    prove = proving(instance.told(gateway.home, SERVER))
+
+    async def leaves_first(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await (hangs_up if len(server.asked) == 1 else prove)(asked, writer)
+
+    with ModelServer(leaves_first) as server:
+        gateway.point(server.url, server=SERVER)
+        routes.settle(gateway.home, "co2")
+        assert gateway.predict({"x": 1}).status == 200
+    assert not routes.behind(gateway.home, "co2", gateway.fence)
+
+
+def test_a_stranger_does_not_fill_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """However many requests meet it, a line a second says so."""
+    instance.begin(tmp_path)
+    gateway = started(tmp_path)
+    try:
+        with ModelServer(says("{}")) as server:
+            gateway.point(server.url, server=SERVER)
+            began = time.monotonic()
+            assert {gateway.predict({"x": 1}).status for _ in range(50)} == {503}
+            passed_s = time.monotonic() - began
+    finally:
+        gateway.end()
+    lines = [line for line in capfd.readouterr().err.splitlines() if SERVER in line or "co2:" in line]
+    assert 1 <= len(lines) <= 1 + passed_s
 
 
 def test_a_port_that_another_takes_over_is_noticed(gateway: Running) -> None:
