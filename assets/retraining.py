@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("aiprime.retraining")
 TAG = "aiprime/cutoff"
-LIFT = "aiprime/lift_cutoff"  # a run's tag: a cutoff that a retrain left ends here
+LIFT = "aiprime/lift_cutoff"  # a run's tag: the `until` of the cutoff that ends here
+_UNREADABLE = "unreadable"  # ... where the file is no cutoff
 ASKED = "aiprime/retrain_asked"  # a run's tag: the sequence number of the record that it answers
 
 
@@ -145,11 +146,23 @@ def ended(
     return ledger.record("retrain", asked.workload, version or "", payload, key=f"retrain:{asked.sequence}:ended")
 
 
+def lifting(places: Places, workload: str) -> dict[str, str]:
+    """The tags of a run that takes away the cutoff that is there now; none where there is none.
+
+    It names that one by its `until`: whoever executes the run again, with its tags, takes away no cutoff that a later retrain left.
+    """
+    try:
+        kept = cutoffs.read(places, workload)
+    except UserError:
+        return {LIFT: _UNREADABLE}
+    return {LIFT: kept.plain()["until"]} if kept else {}
+
+
 def apply(spec: Spec, places: Places, run_id: str, tags: Mapping[str, str]) -> Cutoff | None:
     """At the start of a run, under the workload's lease: keep the cutoff that its tags ask for, and the labels; begin to count CPU.
 
-    A run without the tag changes nothing, and honours a cutoff that is there, which it says; with `LIFT` it takes that away. Returns the
-    cutoff that holds.
+    A run without the tag changes nothing, and honours a cutoff that is there, which it says; with `LIFT` it takes that away where
+    the tag names it. Returns the cutoff that holds.
     """
     if TAG in tags:
         wanted = Cutoff.model_validate_json(tags[TAG])
@@ -160,10 +173,12 @@ def apply(spec: Spec, places: Places, run_id: str, tags: Mapping[str, str]) -> C
         cutoffs.write(places, spec.name, wanted)
         cost.begin(places, spec.name, run_id)
         log.info("%s: data up to %s: %s", spec.name, wanted.until.isoformat(), wanted.reason)
-    elif LIFT in tags:
+    elif LIFT in tags and lifting(places, spec.name).get(LIFT) == tags[LIFT]:
         cutoffs.lift(places, spec.name)
         log.info("%s: no retrain ends the data any more", spec.name)
     elif (kept := cutoffs.read(places, spec.name)) is not None:
+        if LIFT in tags:
+            log.warning("%s: the run's tag lifts the cutoff %s, which is not the one that is there", spec.name, tags[LIFT])
         log.warning("%s: %s", spec.name, capped(spec.name, kept))
     return cutoffs.read(places, spec.name)
 

@@ -21,13 +21,13 @@ def run(
     as_json: options.Json = False,
 ) -> None:
     """Bring a workload up to date: only what changed is done again."""
-    from assets.retraining import LIFT
+    from assets.retraining import lifting
     from orchestration import opening, report, running
 
     places = options.places()
     running.show_progress()
     opening.prepare(places)
-    outcome = running.run(places, workload, until, tags={LIFT: "by a person"} if lift else None)
+    outcome = running.run(places, workload, until, tags=lifting(places, workload) if lift else None)
     options.show(as_json, vars(outcome), lambda _: report.outcome_text(places, outcome))
     if outcome.failed:
         raise typer.Exit(1)

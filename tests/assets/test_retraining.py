@@ -145,10 +145,26 @@ def test_a_plain_run_says_where_a_retrain_ended_the_data(here: Here, caplog: pyt
     told = report.outcome_text(here.places, Outcome("co2", "plain", 1.0, {"dataset": {"dagster/row_count": 9}}))
     assert "data        up to 1991-01-01 00:00 UTC" in told
     cutoff.labels_file(here.places, "co2").write_bytes(b"labels")
-    assert retraining.apply(spec(), here.places, "lifted", {retraining.LIFT: "yes"}) is None
+    lifting = retraining.lifting(here.places, "co2")
+    assert retraining.apply(spec(), here.places, "lifted", lifting) is None
     assert list(cutoff.file(here.places, "co2").parent.glob("*")) == []
     assert "1991" not in report.outcome_text(here.places, Outcome("co2", "lifted", 1.0, {"dataset": {"dagster/row_count": 9}}))
-    assert retraining.apply(spec(), here.places, "again", {retraining.LIFT: "yes"}) is None
+    assert retraining.apply(spec(), here.places, "again", lifting) is None
+    assert retraining.lifting(here.places, "co2") == {}
+
+
+def test_a_lift_is_of_the_cutoff_that_was_there_alone(here: Here, caplog: pytest.LogCaptureFixture):
+    """Executed again with its tags, the run leaves the cutoff of a later retrain, and says so; what is no cutoff can be lifted too."""
+    first, later = ({retraining.TAG: asked(here, until=at(year)).model_dump_json()} for year in (1991, 1995))
+    retraining.apply(spec(), here.places, "retrain", first)
+    lifting = retraining.lifting(here.places, "co2")
+    assert lifting == {retraining.LIFT: "1991-01-01T00:00:00Z"}
+    assert retraining.apply(spec(), here.places, "lifted", lifting) is None
+    left = retraining.apply(spec(), here.places, "later", later)
+    assert retraining.apply(spec(), here.places, "executed again", lifting) == left == cutoff.read(here.places, "co2")
+    assert "lifts the cutoff 1991-01-01T00:00:00Z, which is not the one that is there" in caplog.text
+    cutoff.file(here.places, "co2").write_text("{}")
+    assert retraining.apply(spec(), here.places, "mended", retraining.lifting(here.places, "co2")) is None
 
 
 def test_a_run_with_the_tag_sets_the_cutoff_and_one_without_leaves_it(here: Here):
