@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 DAY_S = 86_400
 _WINDOW = "labelled requests"
 _SAME = ["id", "row", "horizon"]  # one quantity, predicted by both
-_JUDGED = (
-    100_000  # of the workload's newest records, or labelled quantities, at the most: a tick must not take longer with each day
-)
+# Of the workload's newest records, or labelled quantities, at the most: a tick must not take longer with each day.
+_JUDGED = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
