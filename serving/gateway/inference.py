@@ -112,7 +112,8 @@ class Inference:
             failed = await self._challenger(workload, asked)
             if failed is not None and failed.status < 400 and failed.answer is not None:
                 return [failed]
-            if failed is not None and failed.busy:  # more is asked than it carries: the clients' doing, and no error of its
+            # More is asked than it carries, or another process is in its place: nothing was predicted, and that is no error of its.
+            if failed is not None and (failed.busy or failed.stranger):
                 failed = None
         tried = await self._champion(workload, asked)
         # What both refuse is the client's mistake and says nothing of the challenger.

@@ -47,7 +47,8 @@ class Shadow:
             tried = await self._tries.once(route, "shadow", asked, deadline_s=DEADLINE_S, completed=completed)
             if tried.lost:  # a pooled connection that was closed meanwhile is not the challenger's failure
                 tried = await self._tries.once(route, "shadow", asked, deadline_s=DEADLINE_S, completed=tried.sent, fresh=True)
-            if tried.busy:  # the champion's clients ask for more than a second server carries: no answer, and no error of its
+            # The champion's clients ask for more than a second server carries, or another process is in its place: no error of its.
+            if tried.busy or tried.stranger:
                 self._telemetry.dropped(route.workload)
                 return
             await self._journal.keep(record(prediction_id, asked, tried))

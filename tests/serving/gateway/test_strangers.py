@@ -6,16 +6,21 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serving import instance, routes
 from serving.gateway.routing import Pointer
+from serving.records import Records
+from serving.routes import Arm
 from tests.serving.gateway.conftest import Running, started, until
 from tests.serving.gateway.model_server import Asked, Behaviour, ModelServer, echo, response, says
 
 SERVER = "co2-v1"
+ID = "x-aiprime-prediction-id"
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +131,24 @@ def test_a_proof_that_is_passed_on_is_none(gateway: Running) -> None:
         gateway.point(stranger.url, server=SERVER)
         assert gateway.predict({"secret": "of a client"}).status == 503
         assert len(stranger.asked) == len(named(stranger)) == len(named(server)) > 0
+
+
+@pytest.mark.parametrize("arm", [{"share": 1.0}, {"shadow": True}], ids=["share", "shadow"])
+def test_a_stranger_in_a_challenger_s_place_is_not_its_failure(gateway: Running, arm: dict[str, Any]) -> None:
+    """The champion answers, and no record blames the version whose port was taken; a later copy that is answered is kept."""
+    records = Records.at(gateway.home)
+    stranger, challenger = says("{}", status=404), proving(instance.told(gateway.home, "co2-v2"))
+    with ModelServer(proving(instance.told(gateway.home, SERVER))) as server, ModelServer(stranger) as other:
+        stated = Arm(version="2", server="co2-v2", url=other.url, grpc_url="", model="", **arm)
+        gateway.point(server.url, server=SERVER, challenger=stated)
+        blamed = [gateway.predict({"x": 1}) for _ in range(3)]
+        until(lambda: len(other.asked) >= 3)
+    with ModelServer(proving(instance.told(gateway.home, SERVER))) as server, ModelServer(challenger) as other:
+        gateway.point(server.url, server=SERVER, challenger=replace(stated, url=other.url))
+        kept = gateway.predict({"x": 1})
+        until(lambda: any(one.version == "2" for one in records.find(kept.headers[ID])))
+    assert {reply.status for reply in blamed} == {200}
+    assert [one.role for reply in blamed for one in records.find(reply.headers[ID])] == ["champion"] * 3
 
 
 def test_a_hang_up_is_forgiven_once(gateway: Running) -> None:
