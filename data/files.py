@@ -17,7 +17,7 @@ from data.failpoints import failpoint
 _BLOCK = 1 << 20
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str, mode: int = 0o644) -> None:
     """Write beside, fsync, rename, fsync the folder: after a crash the file is the old one or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        Path(beside).chmod(0o644)
+        Path(beside).chmod(mode)
         failpoint("before-rename", path.name)
         Path(beside).replace(path)
     except BaseException:

@@ -1,9 +1,10 @@
 """Whose server answers at an address: each server of a home is told a token of its own, and proves that it knows it.
 
 A port outlives its server, and whoever takes it meanwhile would answer for the model. The token is an HMAC of the server's name (which is its
-workload's and version's) under the home's secret; the proof is an HMAC of the server's port and of a number that the asker makes up, so none
-serves twice, and a stranger that passes the number on to the server gets the proof of another port. In a home without a secret nobody is asked: in a cluster the Service vouches for its pods, and `aiprime up` makes the
-secret before it starts the gateway.
+workload's and version's) under the home's secret; the server's program is told it (supervisor/conf.d, its owner's alone), its record does
+not hold it. The proof is an HMAC of the server's port and of a number that the asker makes up, so none serves twice, and a stranger that passes the
+number on to the server gets the proof of another port. In a home without a secret nobody is asked: in a cluster the Service vouches for its
+pods, and on a machine `aiprime up` makes the secret before it starts the gateway.
 """
 
 from __future__ import annotations

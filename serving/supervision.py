@@ -166,8 +166,8 @@ class Supervisor:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for suffix, text in zip(("json", "conf"), files(program, self.home, self._runtime / "home"), strict=True):
             file = folder / f"{program.name}.{suffix}"
-            if not file.exists() or file.read_text() != text:
-                write_atomically(file, text)
+            if not file.exists() or file.read_text() != text or file.stat().st_mode & 0o077:
+                write_atomically(file, text, mode=0o600)  # a server's token is in it
 
     def _forget(self, name: str) -> None:
         for suffix in ("conf", "json"):

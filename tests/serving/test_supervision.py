@@ -89,6 +89,16 @@ def test_any_command_environment_and_folder(supervisor: Supervisor, tmp_path: Pa
     assert not {"PROMETHEUS_MULTIPROC_DIR", "PYTHONDONTWRITEBYTECODE"} & set(environment)
 
 
+def test_what_a_program_is_told_is_its_owner_s_alone(supervisor: Supervisor) -> None:
+    """The statement may hold a token: nobody else can read it, nor one that an older version left open to others."""
+    program = Program(name="one", command=SLEEP, env={"TOKEN": "secret"})
+    folder = supervisor.home / "supervisor" / "conf.d"
+    for _ in range(2):
+        supervisor.apply(program)
+        assert [file.name for file in folder.iterdir() if file.stat().st_mode & 0o077] == []
+        (folder / "one.json").chmod(0o644)
+
+
 def test_a_killed_program_is_back_at_once(supervisor: Supervisor) -> None:
     """A program that ran for a second and is killed runs again within a second."""
     supervisor.apply(Program(name="one", command=SLEEP))
