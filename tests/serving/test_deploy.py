@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from benchmarks import registered
 from data.errors import UserError
 from data.files import sha256, tree_digest, write_atomically
-from serving import manifests, routes, servers
+from serving import instance, manifests, routes, servers
 from serving.deploy import LocalTarget
 from serving.ledger import Conflict, Ledger
 from serving.manifests import ServeSection
@@ -236,6 +237,24 @@ def test_a_stranger_at_a_server_s_port_is_not_taken_for_it(
         assert not chosen
         is_settled(home, "1")
         assert routes.read(home)["co2"].url != stranger.url
+
+
+def test_a_server_of_before_servers_proved_themselves_is_started_anew(home: Path, target: LocalTarget) -> None:
+    """A home that was upgraded while it ran: its server was told no token; it is replaced at its address, and answers through the gateway."""
+    manifest = register(home, 1)
+    target.release("co2", 1, expected=None, reason="the first")
+    server, route = servers.records(home)["co2-v1"], routes.read(home)["co2"]
+    older = servers.program(manifest, server, "")
+    Supervisor(home).apply(replace(older, env={name: value for name, value in older.env.items() if name != instance.SETTING}))
+    until(server.ready)
+    assert not server.ready(instance.told(home, "co2-v1"))
+    gateway = start_gateway(home)
+    asked = "POST", f"{gateway}/v1/models/co2:predict"
+    assert answer(*asked, 5)[0] == 503
+    target.reconcile()
+    assert server.ready(instance.told(home, "co2-v1"))
+    assert routes.read(home)["co2"] == route
+    assert answer(*asked, 5)[0] == 200
 
 
 def test_who_met_a_stranger_has_the_route_looked_at(home: Path, target: LocalTarget) -> None:
