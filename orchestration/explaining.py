@@ -15,7 +15,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import write_atomically
 from data.places import Places
-from serving.explainer import vouched
+from serving.explainer import refuse_unsigned
 from serving.why import Walk, Why, plain
 
 _SHOWN = 10  # inputs
@@ -56,7 +56,7 @@ def _explanation(places: Places, walk: Walk, wanted: str | None) -> dict[str, An
     question = walk.question
     if question is None:
         raise UserError(walk.unexplained)
-    vouched(places.home, question)
+    refuse_unsigned(places.home, question)
     return asdict(Loaded().explainer(asdict(question)).explain(question.row, wanted=wanted))
 
 

@@ -41,7 +41,7 @@ def of_backup(folder: Path, home: Path, trust: Trust | None = None) -> list[Find
     """Look at a backup: who vouches for it, by the keys of `home` or what a person says, every file by its digest, then its chains."""
     try:
         chosen = manifest.newest(folder)
-        by = signature.vouched(chosen, home, trust)
+        by = signature.voucher(chosen, home, trust)
         found = manifest.verify(chosen, by.manifest)
     except UserError as error:
         return [Finding("backup", "bad", str(error))]
@@ -162,7 +162,7 @@ def _backups(places: Places) -> Iterator[Finding]:
         yield Finding("backups", "note", "none is known here: aiprime backup FOLDER")
     for folder in known:
         try:
-            by = signature.vouched(folder, places.home, Trust(unsigned=True))  # older ones are
+            by = signature.voucher(folder, places.home, Trust(unsigned=True))  # older ones are
             bad = noted.disagreements(places.home, vars(manifest.read(folder, by.manifest).ends))
         except UserError as error:
             yield _all("backups", "", [f"{folder}: {error.what}"], "aiprime backup FOLDER takes another one")

@@ -80,7 +80,7 @@ class Explainer:
         Who asks has a `place`.
         """
         asked = {"do": "explain", **asdict(question), "wanted": wanted}
-        return (await self._ask(asked, lambda: vouched(self._home, question)))["explanation"]
+        return (await self._ask(asked, lambda: refuse_unsigned(self._home, question)))["explanation"]
 
     async def export(self, walk: Mapping[str, Any], kind: str) -> str:
         """A walk as a document of another standard ("prov-json", "prov-n", "openlineage"). Raises as `explain`; a `place` is wanted too."""
@@ -147,7 +147,7 @@ class Explainer:
         return self._home / "logs" / "explain.log"
 
 
-def vouched(home: Path, question: Question) -> None:
+def refuse_unsigned(home: Path, question: Question) -> None:
     """UserError where no trusted key signed the folder as what `digest` names. Nothing of it is parsed."""
     from serving.trust import keys, verification
 

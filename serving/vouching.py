@@ -48,7 +48,7 @@ class Vouched:
         return "; ".join(parts)
 
 
-def vouched(home: Path, ledger: Ledger, workload: str, version: str, *, files: bool = False) -> Vouched:
+def who_vouches(home: Path, ledger: Ledger, workload: str, version: str, *, files: bool = False) -> Vouched:
     """Look now; `files`: every file of the version is hashed again, which takes as long as reading it."""
     folder = home / "models" / workload / version
     cleared = next((one for one in reversed(ledger.latest(workload, _KEPT, ("cleared",))) if one.version == version), None)

@@ -101,7 +101,7 @@ def read(folder: Path, signed: str | None = None) -> Manifest:
 
 def ours(folder: Path, home: Path) -> Manifest:
     """The manifest of a finished backup that a key known to this home vouches for; UserError where none does, or it is damaged."""
-    by = signature.vouched(folder, home)
+    by = signature.voucher(folder, home)
     if not by.known:
         raise _refused("this home knows no key that could vouch for it", folder)
     return read(folder, by.manifest)

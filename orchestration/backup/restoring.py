@@ -23,7 +23,7 @@ from orchestration import sealing, whole_state
 from orchestration.backup import chains, erasures, manifest, placing, receipts, signature
 from orchestration.backup.manifest import HOME, PROJECT, Manifest
 from orchestration.backup.relocating import relocate
-from orchestration.backup.signature import Trust, Vouched
+from orchestration.backup.signature import Trust, Voucher
 from serving import snapshot
 from serving.ledger import Ledger
 from serving.supervision import Supervisor
@@ -62,7 +62,7 @@ def restore(
     began, at = time.perf_counter(), datetime.now(UTC)
     folder = manifest.newest(source.expanduser().resolve())
     told(f"looking through {folder}")
-    by = signature.vouched(folder, places.home, trust)
+    by = signature.voucher(folder, places.home, trust)
     found = manifest.verify(folder, by.manifest)
     _checked(places, found, replace)
     with ExitStack() as whole:
@@ -96,7 +96,7 @@ def restore(
     )
 
 
-def _finish(places: Places, folder: Path, found: Manifest, by: Vouched, at: datetime) -> tuple[list[str], int]:
+def _finish(places: Places, folder: Path, found: Manifest, by: Voucher, at: datetime) -> tuple[list[str], int]:
     """What needs the home in its place: what a person should know, and how many receipts were applied again."""
     notes = _project(places, folder, at)
     if not folder.parent.name.startswith("."):
@@ -185,7 +185,7 @@ def _project(places: Places, folder: Path, at: datetime) -> list[str]:
     return notes
 
 
-def _told(places: Places, found: Manifest, by: Vouched) -> None:
+def _told(places: Places, found: Manifest, by: Voucher) -> None:
     """Put on record what happened."""
     ledger = Ledger.at(places.home)
     for workload in ledger.workloads():

@@ -30,7 +30,7 @@ class Trust:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vouched:
+class Voucher:
     """The digest (SHA-256, hex) that was signed, by which key, and whether that key was known here. Nothing of it where unsigned."""
 
     manifest: str | None = None
@@ -56,7 +56,7 @@ def seal(folder: Path, manifest: str, digest: str, key: SigningKey) -> None:
     write_atomically(folder / SIGNATURE, envelope.seal(statement, key))
 
 
-def vouched(folder: Path, home: Path, trust: Trust | None = None) -> Vouched:
+def voucher(folder: Path, home: Path, trust: Trust | None = None) -> Voucher:
     """Who vouches for a backup, by the keys of this home, or those of a home that a restore put beside, or the one that `trust` names.
 
     UserError where it is signed by another, its signature does not hold, or it is not signed and `trust` does not accept that.
@@ -64,7 +64,7 @@ def vouched(folder: Path, home: Path, trust: Trust | None = None) -> Vouched:
     trust = trust or Trust()
     if not (folder / SIGNATURE).is_symlink() and not (folder / SIGNATURE).exists():
         if trust.unsigned:
-            return Vouched()
+            return Voucher()
         step = "--unsigned accepts it, where you know who wrote it (those of before backups were signed are such); or name another backup"
         raise UserError(
             "the backup is not signed: it is an old one, or its signature was taken away", where=str(folder), next_step=step
@@ -75,7 +75,7 @@ def vouched(folder: Path, home: Path, trust: Trust | None = None) -> Vouched:
     except Untrusted as error:
         step = f"name another backup; or --key {folder / PUBLIC}, where you know that key; nothing was changed"
         raise UserError(f"nobody vouches for the backup: {error.what}", where=str(folder), next_step=step) from error
-    return Vouched(manifest=digest, key=key.id, known=bool(known))
+    return Voucher(manifest=digest, key=key.id, known=bool(known))
 
 
 def _known(home: Path) -> tuple[PublicKey, ...]:

@@ -13,7 +13,7 @@ from serving.records.store import Records
 from serving.standing import watched
 from serving.standing.sentences import told
 from serving.standing.view import JUDGED, Arm, Look, Standing, State
-from serving.vouching import vouched
+from serving.vouching import who_vouches
 
 WINDOWS, DECISIONS, REQUESTS = 200, 30, 10_000
 _TURNS: tuple[Kind, ...] = ("registered", "promoted", "rolled_back", "refused", "retrain", "called", "replay")
@@ -85,7 +85,7 @@ def read(
         rules=rules,
         arms=_arms(records, workload, requests),
         told=tuple(told(one) for one in reversed(ledger.latest(workload, DECISIONS, _SAID))),
-        vouched=vouched(home, ledger, workload, release.champion) if home and release.champion else None,
+        vouched=who_vouches(home, ledger, workload, release.champion) if home and release.champion else None,
         stored=fresh(home, workload, release.champion) if home and release.champion else None,
     )
 

@@ -45,9 +45,9 @@ def files(home: Path, workload: str, version: str, registered: Decision | None) 
     return Step(name="model", title="The version that answered", said=said, source=source, facts=facts, gone=gone)
 
 
-def vouched(home: Path, workload: str, version: str, ledger: Ledger) -> Step:
+def signature(home: Path, workload: str, version: str, ledger: Ledger) -> Step:
     """The folder's signature, and the statement that lets it serve."""
-    found = vouching.vouched(home, ledger, workload, version, files=True)
+    found = vouching.who_vouches(home, ledger, workload, version, files=True)
     facts: Facts = {"signed": found.key is not None, "cleared": found.cleared}
     parts = []
     if found.key is not None:

@@ -71,7 +71,7 @@ class Why:
             requested.request(one, signature, row, number, entity, known, gone),
             decided.decision(self.ledger, one),
             made.files(self.home, one.workload, one.version, registered),
-            made.vouched(self.home, one.workload, one.version, self.ledger),
+            made.signature(self.home, one.workload, one.version, self.ledger),
             made.run(registered, self._tracking(registered)),
             made.code(registered),
             made.data(registered),

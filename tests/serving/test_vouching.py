@@ -10,7 +10,7 @@ import pytest
 from data import forgotten
 from serving.standing import plain, read
 from serving.trust import keys, signature, statement
-from serving.vouching import Vouched, vouched
+from serving.vouching import Vouched, who_vouches
 from tests.serving.why.home import WORKLOAD, Home
 
 
@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def look(home: Home, *, files: bool = False) -> Vouched:
-    return vouched(home.home, home.ledger, WORKLOAD, "1", files=files)
+    return who_vouches(home.home, home.ledger, WORKLOAD, "1", files=files)
 
 
 @pytest.mark.parametrize("files", [False, True])
@@ -49,7 +49,7 @@ def test_what_is_missing_is_told(home: Home) -> None:
     signed.write_bytes(kept)
     released.unlink()
     assert (look(home).well, look(home).statement) == (False, None)
-    assert "never cleared" in vouched(home.home, home.ledger, WORKLOAD, "2").said
+    assert "never cleared" in who_vouches(home.home, home.ledger, WORKLOAD, "2").said
 
 
 def test_an_older_statement_is_told(home: Home) -> None:

@@ -28,7 +28,7 @@ from serving.gateway.refusal import Refusal
 from serving.gateway.routing import Pointer
 from serving.ledger import Kind, Ledger
 from serving.standing import Standing, briefly, known, plain, read
-from serving.vouching import vouched
+from serving.vouching import who_vouches
 
 if TYPE_CHECKING:
     from serving.gateway.completion import Completion
@@ -158,7 +158,7 @@ def version_page(home: Path, ledger: Ledger, workload: str, version: str) -> str
     release = ledger.release(workload)
     places = {release.previous: "previous", release.challenger: "challenger", release.champion: "champion"}
     decided = [one for one in ledger.latest(workload, _KEPT, _DECIDED) if one.version == version]
-    trusted = vouched(home, ledger, workload, version, files=True)
+    trusted = who_vouches(home, ledger, workload, version, files=True)
     return card.page(found, decided, state=places.get(version, ""), vouched=trusted, stored=fresh(home, workload, version))
 
 

@@ -145,9 +145,9 @@ def test_a_key_that_is_named_is_the_only_one_that_counts(
     public.write_bytes(keys.signing(places.home).public.pem)
     another.write_bytes(keys.signing(tmp_path / "another home").public.pem)
     for home in (places.home, other.home):
-        assert signature.vouched(taken.folder, home, Trust(key=public)).known
+        assert signature.voucher(taken.folder, home, Trust(key=public)).known
         with pytest.raises(UserError, match="not trusted"):
-            signature.vouched(taken.folder, home, Trust(key=another))
+            signature.voucher(taken.folder, home, Trust(key=another))
     with pytest.raises(UserError, match="no PEM file"):
         restore(other, kept, trust=Trust(key=taken.folder / manifest.MANIFEST))
     monkeypatch.setenv(keys.TRUSTED, str(another))
@@ -183,7 +183,7 @@ def test_an_old_backup_is_accepted_where_a_person_says_so(places: Places, kept: 
     for said in ("a wrong key", "a forged signature"):
         _AMISS[said][0](taken.folder)
         with pytest.raises(UserError):
-            signature.vouched(taken.folder, places.home, Trust(unsigned=True))
+            signature.voucher(taken.folder, places.home, Trust(unsigned=True))
     _unsigned(taken.folder)
     assert any("it is not signed" in note for note in restore(other, kept, trust=Trust(unsigned=True)).notes)
     assert [
