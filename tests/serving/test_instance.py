@@ -1,4 +1,4 @@
-"""Whose server answers: a token of its own for each, a proof that serves once, and nobody asked where no server was started."""
+"""Whose server answers: a token of its own for each, a proof that serves once, and nobody asked where there is no secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_server_proves_that_it_was_told_its_token(tmp_path: Path) -> None:
     assert (tmp_path / "one" / "servers" / "secret").stat().st_mode & 0o077 == 0
 
 
-def test_nothing_is_expected_where_no_server_was_started(tmp_path: Path) -> None:
+def test_nothing_is_expected_where_there_is_no_secret(tmp_path: Path) -> None:
     """A home without a secret, as of a cluster's gateway, asks for no proof, and looking makes none."""
     assert instance.expected(tmp_path, "co2-v1") is None
     assert list(tmp_path.iterdir()) == []
