@@ -182,21 +182,24 @@ def _decline(ledger: Ledger, spec: Spec, window: Window, answer: Answer, *more: 
 
 def _call(platform: Platform, spec: Spec, window: Window, answer: Answer, said: str) -> None:
     """Tell a person, once per episode."""
-    if _called(platform.ledger, spec.name, said):
+    if _called(platform.ledger, spec.name, said, broken=bool(answer.follows)):
         return
     payload, key = _inputs(answer) | {"said": said}, f"called:{spec.name}:{answer.window}"
     platform.ledger.record("called", spec.name, window.version, payload, actor="loop", key=key)
     alerts.call(platform.places, spec.name, said)
 
 
-def _called(ledger: Ledger, workload: str, said: str) -> bool:
-    """Whether a person was told of the same kind of thing, and since then no retrain was asked for and no window was judged well."""
+def _called(ledger: Ledger, workload: str, said: str, *, broken: bool) -> bool:
+    """Whether a person was told of the same kind of thing, and since then no retrain was asked for and no window was judged well.
+
+    `broken`: it is the breaker's, which no window mends.
+    """
     epoch = monitoring.epoch_of(ledger, workload).decision
     told = [one for one in ledger.latest(workload, 1, ("called",)) if one.sequence > epoch]
     if not told or told[0].payload["said"].partition(":")[0] != said.partition(":")[0]:
         return False
     since = [one for one in ledger.latest(workload, _BACK, ("retrain", "window")) if one.sequence > told[0].sequence]
-    return not any(one.kind == "retrain" or _well(read(one)) for one in since)
+    return not any(one.kind == "retrain" or (not broken and _well(read(one))) for one in since)
 
 
 def _well(window: Window) -> bool:

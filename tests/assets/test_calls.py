@@ -45,6 +45,21 @@ def test_a_second_fault_is_told_too(here: Here, told: list[str]) -> None:
     assert len(told) == 2
 
 
+def test_the_breaker_calls_once(here: Here, told: list[str]) -> None:
+    """elec2, replayed: a person was called each week anew, for a good week lay between. No window mends a breaker, a retrain does."""
+
+    def day(signals: dict[str, Signal]) -> None:
+        window, rules = closed(here, last(here), signals), spec(k=1, n=1, breaker=1, cooldown="1h")
+        loop._act(rules, here, window, answer(rules, here))  # pyright: ignore[reportArgumentType]  (a platform of the same contract)
+
+    day(ALARM)
+    end(here, asked(here)[-1], "refused")
+    for signals in (ALARM, WELL, ALARM, WELL, ALARM):
+        day(signals)
+    assert len(told) == 1
+    assert "did not pass" in told[0]
+
+
 def test_a_retrain_that_cannot_be_asked_for_is_told_and_ends_nothing(
     here: Here, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,9 +93,9 @@ def asked(here: Here) -> list[Decision]:
     return [one for one in here.ledger.history("hand", "retrain") if "of" not in one.payload]
 
 
-def end(here: Here, of: Decision) -> None:
+def end(here: Here, of: Decision, state: str = "passed") -> None:
     key = f"retrain:{of.sequence}:ended"
-    here.ledger.record("retrain", "hand", "", {"of": of.sequence, "state": "passed", "cpu_s": 0.1}, key=key)
+    here.ledger.record("retrain", "hand", "", {"of": of.sequence, "state": state, "cpu_s": 0.1}, key=key)
 
 
 def at_once(work: Callable[[], None], count: int = AT_ONCE) -> Iterator[None]:
