@@ -14,17 +14,22 @@ def aiprime(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
     )
 
 
+def seconds(*arguments: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=True)
+    return time.perf_counter() - began
+
+
 def test_help_is_quick_and_names_every_command():
-    """`aiprime --help` imports nothing heavy; the best of three is under half a second."""
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = aiprime("--help")
-        times.append(time.perf_counter() - started)
+    """`aiprime --help` imports nothing heavy: the best of five is under two and a half times that of its parser and its printer alone."""
+    done, ours, least = aiprime("--help"), [], []
+    for _ in range(5):  # in turns, for the machine is shared
+        ours.append(seconds("-m", "orchestration.cli", "--help"))
+        least.append(seconds("-c", "import typer, rich.markdown, rich.panel"))
     words = ("up", "down", "status", "run", "workloads", "predict", "new", "remove", "gc", "logs", "doctor")
     for command in (*words, "backup", "restore", "verify"):
         assert f" {command} " in done.stdout
-    assert min(times) < 0.5
+    assert min(ours) < 2.5 * min(least)
 
 
 def test_a_mistake_is_three_lines_without_a_traceback(tmp_path: Path):
