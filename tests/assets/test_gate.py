@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from assets import signing
 from data import cutoff
 from data.cutoff import Cutoff
 from data.errors import UserError
@@ -105,13 +106,23 @@ def test_the_champion_is_judged_against_the_one_it_replaced(hand: Workload):
     assert hand.judge() == judged
 
 
-def test_a_champion_that_cannot_be_asked_is_named(hand: Workload):
+def test_a_champion_that_was_tampered_with_judges_nobody(hand: Workload):
+    """Its files are not what was signed: the gate does not read them, and says so."""
+    hand.fit(1.5)
+    file = hand.here.places.models("hand", hand.promote()) / "model.json"
+    file.write_text(file.read_text().replace('"x"', '"z"'))
+    hand.fit(1.6)
+    with pytest.raises(UserError, match=r"model\.json is not the file that was signed"):
+        hand.judge()
+
+
+def test_a_champion_that_cannot_be_asked_is_named(hand: Workload, monkeypatch: pytest.MonkeyPatch):
     """After a change of the inputs the candidate is compared with the baseline alone, and the verdict says why."""
     hand.fit(1.5)
     champion = hand.promote()
-    folder = hand.here.places.models("hand", champion)
-    text = (folder / "model.json").read_text()
-    (folder / "model.json").write_text(text.replace('"x"', '"z"'))
+    file = hand.here.places.models("hand", champion) / "model.json"
+    file.write_text(file.read_text().replace('"x"', '"z"'))
+    monkeypatch.setattr(signing, "opened", lambda *_: file.parent)  # as if it had been registered so
     hand.fit(1.6)
     judged = hand.judge()
     assert f"champion {champion} cannot be asked" in judged.sentence
