@@ -21,10 +21,10 @@ stop: ## stop every process that `make run` started
 	@if [ -x $(BIN)/aiprime ]; then $(BIN)/aiprime down; fi
 
 test: install ## install and pass all tests
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
 test-quick: install ## the tests of under three minutes
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow" tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" tests
 
 faults: install ## break on purpose what the fault matrix names (hours; one row: make faults ROW=24), and write docs/track-record.md
 	@export AIPRIME_TRACK=docs/track-record AIPRIME_ROUNDS=20 AIPRIME_STORM=1000; \

@@ -336,15 +336,15 @@ def is_forgotten(here: shops.Here, before: dict[str, Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.fault(86)
 def test_an_erasure_that_is_killed_again_and_again_is_completed(lived: shops.Here, tmp_path: Path, track):
-    """kill -9 after each of its steps, one after the other: completed by the next call, with one signed receipt."""
+    """kill -9 after its steps (each third in `make test`, for every one is struck in process too): completed, with one signed receipt."""
     here = erasures.copied(lived, tmp_path)
-    before = erasures.of_others(here)
-    for step in doing.STEPS:
+    before, steps = erasures.of_others(here), doing.STEPS[:: 3 if ROUNDS == 1 else 1]
+    for step in steps:
         forget_struck(here, step, "SIGKILL")
     began = time.monotonic()
     is_forgotten(here, before)
     took = round(time.monotonic() - began, 1)
-    track(what="one after the other, SIGKILL", injections=len(doing.STEPS), lost=0, recovery_s=took)
+    track(what="one after the other, SIGKILL", injections=len(steps), lost=0, recovery_s=took)
 
 
 @pytest.mark.long
