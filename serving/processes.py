@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def marked(mark: str) -> set[int]:
     """The living processes that carry the mark, but for this one and those that it descends from."""
     wanted = f"{MARK}={mark}"
     if sys.platform == "linux":
-        found = set(_linux(wanted.encode()))
+        found = _linux(wanted.encode())
     else:  # macOS shows the environment of one's own processes
         listed = subprocess.run(["ps", "eww", "-ax", "-o", "pid=,command="], capture_output=True, text=True, check=False).stdout
         found = {int(line.split(None, 1)[0]) for line in listed.splitlines() if wanted in line}
@@ -104,18 +104,32 @@ def _wait_exited(pids: Iterable[int], end: float) -> bool:
 def _exiting(pid: int) -> bool:
     """Whether a process that lost its mark is still on its way out (a zombie waits for its parent alone, and runs nothing)."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state not in "ZX" and not Path(f"/proc/{pid}/environ").read_bytes()
+        return _living_parent(pid) is not None and not Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:  # gone, or not Linux
         return False
 
 
-def _linux(wanted: bytes) -> Iterator[int]:
+def _linux(wanted: bytes) -> set[int]:
+    found: set[int] = set()
+    bare: dict[int, int] = {}  # without an environment to read, as in the middle of an exec: the parent tells whose it is
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError):  # another user's, or gone
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    yield int(folder.name)
+                pid, environment = int(folder.name), (folder / "environ").read_bytes()
+                if wanted in environment.split(b"\0"):
+                    found.add(pid)
+                elif not environment and (parent := _living_parent(pid)):
+                    bare[pid] = parent
+    while more := {pid for pid, parent in bare.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _living_parent(pid: int) -> int | None:
+    """The parent of a process that is not dead; OSError where there is no such process."""
+    # "pid (name) state ppid": the name may hold spaces and brackets.
+    state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    return None if state in "ZX" else int(parent)
 
 
 def _ancestors() -> set[int]:
@@ -125,6 +139,5 @@ def _ancestors() -> set[int]:
         if sys.platform != "linux":
             break
         with suppress(OSError):
-            # "pid (name) state ppid": the name may hold spaces and brackets.
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            pid = _living_parent(pid) or 0
     return found
