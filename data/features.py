@@ -21,6 +21,7 @@ from data import examples
 from data.cutoff import Cutoff
 from data.errors import UserError
 from data.files import sha256, write_atomically, write_json
+from data.imports import without_type_checks
 from data.schema import ROW_ID, TIME, Column, TableSchema, Task
 from data.section import DataSection, FeaturesSection
 
@@ -179,23 +180,6 @@ def _from_feast(values: pd.Series, column: Column) -> pd.Series:
 
 
 @contextmanager
-def _no_type_checks() -> Iterator[None]:
-    """typeguard left out while Feast is first imported: it parses and compiles each decorated class anew, 2.6 of 4.6 s, each time."""
-    import typeguard
-
-    original = typeguard.typechecked
-
-    def untouched(target: Any = None, **_: Any) -> Any:
-        return (lambda decorated: decorated) if target is None else target
-
-    typeguard.typechecked = untouched  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        yield
-    finally:
-        typeguard.typechecked = original
-
-
-@contextmanager
 def _feast(workload: str, schema: TableSchema, folder: Path, home: Path) -> Iterator[Any]:
     """A FeatureStore of the workload, its view applied; Feast's prints and its changes of the environment are undone.
 
@@ -207,7 +191,7 @@ def _feast(workload: str, schema: TableSchema, folder: Path, home: Path) -> Iter
 
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
-        with _no_type_checks():
+        with without_type_checks():
             import feast
             from feast.data_format import ParquetFormat
             from feast.repo_config import RegistryConfig, RepoConfig

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.expectations import ColumnExpected, Expected, QualitySection, RowsExpected, expected
 from data.files import write_atomically
+from data.imports import without_grammar
 from data.quality_pages import stand_alone
 from data.spreadsheets import harmless
 
@@ -112,8 +113,9 @@ def check(df: pd.DataFrame, data: DataSection, quality: QualitySection) -> Quali
 def _vendor_session() -> Iterator[Any]:
     """A function from a table to a batch; its in-memory project leaves nothing behind."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+    with without_grammar():
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     nowhere = DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False))

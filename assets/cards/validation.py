@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from data.imports import without_grammar
+
 _SPDX = "spdx.SNAPSHOT.schema.json"
-_SLOW = "rfc3987_syntax"
 
 
 def validate(document: Any) -> None:
     """ValueError where it is not a CycloneDX 1.6 document: the place, and what is wrong there."""
-    with _without_grammar():
+    with without_grammar():
         from cyclonedx.schema import SchemaVersion
         from cyclonedx.validation.json import JsonStrictValidator
 
@@ -34,17 +32,3 @@ def spdx() -> frozenset[str]:
     if not places:
         raise ModuleNotFoundError("cyclonedx-python-lib is not installed")
     return frozenset(json.loads((Path(places[0]) / "schema" / "_res" / _SPDX).read_bytes())["enum"])
-
-
-@contextmanager
-def _without_grammar() -> Iterator[None]:
-    """jsonschema left without its grammar of IRIs while it is first imported: building that takes 1.2 s of CPU, each time, and only
-    says whether a link is well formed. A test validates with it."""
-    if "jsonschema" in sys.modules or _SLOW in sys.modules:
-        yield
-        return
-    sys.modules[_SLOW] = None  # pyright: ignore[reportArgumentType]  (how Python is told that a module is not there)
-    try:
-        yield
-    finally:
-        del sys.modules[_SLOW]

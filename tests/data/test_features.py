@@ -166,14 +166,3 @@ def test_too_few_rows_are_told():
     """A series that is shorter than its horizons leaves nothing to train on, and the error says what to change."""
     with pytest.raises(UserError, match="rows are left for"):
         examples.make(shops(9), "forecasting", SHOPS, AHEAD)
-
-
-def test_the_import_of_feast_leaves_typeguard_as_it_was():
-    """typeguard is set aside for the import alone: whoever decorates later gets the real thing."""
-    import typeguard
-
-    original = typeguard.typechecked
-    with features._no_type_checks():
-        assert typeguard.typechecked(int) is int
-        assert typeguard.typechecked(forward_ref_policy=None)(int) is int
-    assert typeguard.typechecked is original

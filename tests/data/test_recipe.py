@@ -92,6 +92,7 @@ NO_MATTER = {
     "data.errors",
     "data.failpoints",
     "data.files",
+    "data.imports",
     "data.places",
     "data.quality_pages",
     "data.section",
