@@ -54,7 +54,7 @@ class Project:
 
 def copy_tree(target: Path) -> Path:
     """A copy of the product's tree, without state."""
-    left_out = shutil.ignore_patterns("__pycache__", "store")
+    left_out = shutil.ignore_patterns("store")  # what was compiled comes along: its times are the sources'
     for part in PARTS:
         source = ROOT / part
         (target / part).parent.mkdir(parents=True, exist_ok=True)

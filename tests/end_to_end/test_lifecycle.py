@@ -16,7 +16,7 @@ import pytest
 
 from serving.cards import Card, completeness
 from serving.ledger import Ledger
-from tests.conftest import ROOT, Project, make_project
+from tests.conftest import ROOT, Project
 from tests.end_to_end.browser import browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lifecycle"), pytest.mark.timeout(600)]
@@ -180,16 +180,17 @@ def test_doctor_finds_nothing_bad(lived: Project):
     assert [one for one in lived.json("doctor", "--json") if one["state"] == "bad"] == []
 
 
-def test_down_leaves_no_process(tmp_path: Path):
-    """After `aiprime down` no process of this home is left, also when the supervisor was killed before."""
-    project = make_project(tmp_path)
-    project.aiprime("run", "digits", timeout=300)
-    mine = [p for p in psutil.process_iter(["pid"]) if _of(p, project)]
-    assert mine
-    project.aiprime("down")
+def test_down_leaves_no_process(lived: Project):
+    """After `aiprime down` no process of this home is left; `up` brings back what served."""
+    lived.aiprime("up")
+    mine = [p for p in psutil.process_iter(["pid"]) if _of(p, lived)]
+    assert len(mine) > 5
+    lived.aiprime("down")
     gone, alive = psutil.wait_procs(mine, timeout=15)
     assert alive == []
     assert len(gone) == len(mine)
+    lived.aiprime("up")
+    assert "forecast" in lived.json("predict", "co2", "--json", '{"station": "mauna-loa"}')
 
 
 def _of(process: psutil.Process, project: Project) -> bool:

@@ -150,6 +150,18 @@ def test_shutdown_leaves_no_process(supervisor: Supervisor, monkeypatch: pytest.
     supervisor.shutdown()  # twice is fine
 
 
+def test_shutdown_leaves_a_program_its_time(supervisor: Supervisor) -> None:
+    """A program that needs a moment to end is told once, and ends by itself."""
+    code = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True)); "
+        "print('up', flush=True); signal.pause(); time.sleep(0.3); print('done', flush=True)"
+    )
+    supervisor.apply(Program(name="tidy", command=(sys.executable, "-c", code)))
+    until(lambda: supervisor.logs("tidy"))
+    supervisor.shutdown()
+    assert supervisor.logs("tidy").split() == ["up", "told", "done"]
+
+
 def test_a_program_that_cannot_start_is_named_with_its_log(supervisor: Supervisor) -> None:
     """A missing program and one that ends at once are reported with what they wrote; neither is given up for ever."""
     supervisor.apply(Program(name="absent", command=("/no/such/program",)))
