@@ -200,9 +200,12 @@ class Supervisor:
                 time.sleep(0.02)
 
     def _answers(self) -> bool:
+        """Whether supervisord is there at all; one that ends its programs refuses every call."""
         try:
             self._remote(1)("getState")
-        except (OSError, Fault):
+        except Fault:
+            return True
+        except OSError:
             return False
         return True
 
