@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -19,13 +18,15 @@ import pytest
 from benchmarks import registered
 from data.errors import UserError
 from data.files import sha256, tree_digest, write_atomically
-from serving import instance, manifests, routes, servers
+from serving import instance, manifests, routes, servers, switch
 from serving.deploy import LocalTarget
+from serving.fleet import Fleet
 from serving.ledger import Conflict, Ledger
 from serving.manifests import ServeSection
 from serving.servers import answer
 from serving.supervision import Program, Supervisor, free_port
 from tests.serving import stand_in
+from tests.serving.cut_off import killed_after
 from tests.serving.gateway.model_server import ModelServer, says
 
 ROOT = Path(__file__).parents[2]
@@ -161,50 +162,33 @@ def test_a_release_that_comes_late_is_refused(home: Path, target: LocalTarget) -
     is_settled(home, "2")
 
 
-POINTS = {
-    "the server was started": "servers.record",
-    "the promotion was recorded": "Ledger.promote",
-    "the pointer was moved": "routes.point",
-    "the old server was drained": "switch.drain",
-    "the old server was ended": "Fleet.stop",
+POINTS: dict[str, tuple[object, str]] = {
+    "the server was started": (servers, "record"),
+    "the promotion was recorded": (Ledger, "promote"),
+    "the pointer was moved": (routes, "point"),
+    "the old server was drained": (switch, "drain"),
+    "the old server was ended": (Fleet, "stop"),
 }
-CUT_OFF = """
-import os, signal, sys
-from pathlib import Path
-from serving import routes, servers, switch
-from serving.deploy import LocalTarget
-from serving.fleet import Fleet
-from serving.ledger import Ledger
-from tests.serving import stand_in
-holder, name = sys.argv[2].split(".")
-holder = {"servers": servers, "routes": routes, "Ledger": Ledger, "switch": switch, "Fleet": Fleet}[holder]
-stand_in.allow()
-step = getattr(holder, name)
-def cut_off(*arguments, **named):
-    step(*arguments, **named)
-    os.kill(os.getpid(), signal.SIGKILL)
-setattr(holder, name, cut_off)
-LocalTarget(Path(sys.argv[1])).release("co2", 2, expected="1", reason="better")
-"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
-def test_a_release_that_is_cut_off_is_carried_to_its_end(home: Path, target: LocalTarget, point: str) -> None:
+@pytest.mark.parametrize("where", POINTS)
+def test_a_release_that_is_cut_off_is_carried_to_its_end(home: Path, target: LocalTarget, where: str) -> None:
     """A releasing process is killed -9 right after each step: the pointer never leads nowhere, and `reconcile` settles it."""
     register(home, 1)
     register(home, 2)
     target.release("co2", 1, expected=None, reason="the first")
-    found = subprocess.run(
-        [sys.executable, "-c", CUT_OFF, str(home), point], check=False, cwd=ROOT, capture_output=True, text=True
-    )
-    assert found.returncode == -signal.SIGKILL, found.stderr
+
+    def release() -> None:
+        LocalTarget(home).release("co2", 2, expected=1, reason="better")
+
+    assert killed_after(*POINTS[where], release) == -signal.SIGKILL
     assert served(home) in {"1", "2"}
 
     target.reconcile()
     champion = Ledger.at(home).champion("co2")
     assert champion is not None
-    assert champion.version == ("1" if point == "servers.record" else "2")
+    assert champion.version == ("1" if where == "the server was started" else "2")
     is_settled(home, champion.version)
     assert len(Ledger.at(home).history("co2", "deployed")) == int(champion.version)
     assert target.reconcile() == []

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.errors import UserError
-from serving import routes, servers
+from serving import deploy, routes, servers, switch
 from serving.deploy import LocalTarget
+from serving.fleet import Fleet
 from serving.ledger import Conflict, Ledger
 from serving.release import Exposure
 from serving.rollout import RolloutSection
 from serving.servers import answer
 from serving.supervision import Supervisor
+from tests.serving.cut_off import by_another, killed_after
 from tests.serving.test_deploy import programs, register, served, start_gateway, until
 
-ROOT = Path(__file__).parents[2]
 SHADOW = Exposure(step=0, shadow=True)
 CANARY = Exposure(step=1, share=0.1, after=5)
 SECTION = RolloutSection()
@@ -192,54 +190,29 @@ def test_the_sample_outlives_a_change_of_version(home: Path, target: LocalTarget
 # -- cut off
 
 
-POINTS = {
-    "the server was started": "servers.record",
-    "the decision was recorded": "Chain.append",
-    "the pointer was moved": "routes.point",
-    "the gateway was told": "switch.announce",
-    "a server was drained": "switch.drain",
-    "a server was ended": "Fleet.stop",
+POINTS: dict[str, tuple[object, str]] = {
+    "the server was started": (servers, "record"),
+    "the decision was recorded": (deploy.log, "info"),  # what is said once the transaction is committed
+    "the pointer was moved": (routes, "point"),
+    "the gateway was told": (switch, "announce"),
+    "a server was drained": (switch, "drain"),
+    "a server was ended": (Fleet, "stop"),
 }
-VERBS = {
-    "expose": ("target.expose('co2', 2, Exposure(step=0, shadow=True), expected=fence, reason='x')", ("none", "2 shadow")),
-    "advance": ("target.advance('co2', RolloutSection(), expected=fence, after=3, reason='x')", ("2 shadow", "2 at 0.1")),
-    "promote": ("target.advance('co2', RolloutSection(), expected=fence, after=3, reason='x')", ("2 at 0.5", "champion 2")),
-    "roll_back": ("target.roll_back('co2', 2, expected=fence, reason='x')", ("2 at 0.5", "none")),
-    "rollback": ("target.rollback('co2', expected=fence, reason='x')", ("champion 2", "champion 1")),
+
+
+def advanced(target: LocalTarget, seen: int) -> None:
+    target.advance("co2", SECTION, expected=seen, after=3, reason="x")
+
+
+VERBS: dict[str, tuple[Callable[[LocalTarget, int], object], tuple[str, str]]] = {
+    "expose": (lambda target, seen: target.expose("co2", 2, SHADOW, expected=seen, reason="x"), ("none", "2 shadow")),
+    "advance": (advanced, ("2 shadow", "2 at 0.1")),
+    "promote": (advanced, ("2 at 0.5", "champion 2")),
+    "roll_back": (lambda target, seen: target.roll_back("co2", 2, expected=seen, reason="x"), ("2 at 0.5", "none")),
+    "rollback": (lambda target, seen: target.rollback("co2", expected=seen, reason="x"), ("champion 2", "champion 1")),
 }
-ENDING = ("switch.drain", "Fleet.stop")  # not passed by verbs that end no server
-STRUCK = [(verb, point) for verb in VERBS for point in POINTS if not (verb in {"expose", "advance"} and POINTS[point] in ENDING)]
-CUT_OFF = """
-import os, signal, sys
-from pathlib import Path
-from serving import routes, servers, switch
-from serving.chain import Chain
-from serving.deploy import LocalTarget
-from serving.fleet import Fleet
-from serving.ledger import Ledger
-from serving.release import Exposure
-from serving.rollout import RolloutSection
-from tests.serving import stand_in
-stand_in.allow()
-home = Path(sys.argv[1])
-fence = Ledger.at(home).release("co2").fence
-target = LocalTarget(home)
-holder, name = sys.argv[2].split(".")
-if name == "append":  # a decision is recorded once its transaction is committed
-    import serving.deploy
-    serving.deploy.log.info = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-else:
-    holder = {"servers": servers, "routes": routes, "switch": switch, "Fleet": Fleet}[holder]
-    step = getattr(holder, name)
-    def cut_off(*arguments, **named):
-        step(*arguments, **named)
-        os.kill(os.getpid(), signal.SIGKILL)
-    setattr(holder, name, cut_off)
-"""
-RECONCILE = (
-    "import sys; from pathlib import Path; from serving.deploy import LocalTarget; from tests.serving import stand_in\n"
-    "stand_in.allow(); LocalTarget(Path(sys.argv[1])).reconcile()"
-)
+ENDING = ("a server was drained", "a server was ended")  # not passed by verbs that end no server
+STRUCK = [(verb, where) for verb in VERBS for where in POINTS if not (verb in {"expose", "advance"} and where in ENDING)]
 
 
 def begin(home: Path, target: LocalTarget, state: str) -> None:
@@ -267,18 +240,14 @@ def said(home: Path) -> str:
 @pytest.mark.parametrize(("verb", "where"), STRUCK)
 def test_what_is_cut_off_is_carried_to_its_end(home: Path, target: LocalTarget, verb: str, where: str) -> None:
     """A process is killed -9 after each step of each verb: the champion's place is never empty, and a new process settles it."""
-    point = POINTS[where]
-    call, (before, after) = VERBS[verb]
+    carry_out, (before, after) = VERBS[verb]
     begin(home, target, before)
-    found = subprocess.run(
-        [sys.executable, "-c", CUT_OFF + call, str(home), point], check=False, cwd=ROOT, capture_output=True, text=True
-    )
-    assert found.returncode == -signal.SIGKILL, found.stderr
+    assert killed_after(*POINTS[where], lambda: carry_out(LocalTarget(home), fence(home))) == -signal.SIGKILL
     assert served(home) in {"1", "2"}
-    recorded = point != "servers.record" or verb == "roll_back"  # which starts nothing before it decides
+    recorded = where != "the server was started" or verb == "roll_back"  # which starts nothing before it decides
     assert said(home) == (after if recorded else before)
 
-    subprocess.run([sys.executable, "-c", RECONCILE, str(home)], check=True, cwd=ROOT, env=os.environ)
+    assert by_another(lambda: LocalTarget(home).reconcile()) == 0
     is_equal_to_the_ledger(home)
     assert target.reconcile() == []
 
