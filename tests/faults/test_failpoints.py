@@ -55,10 +55,10 @@ def test_every_point_is_in_the_code_and_struck_by_a_test():
 def test_a_point_that_is_not_set_costs_nothing():
     """Less than a microsecond, and no look at the disk or at the environment."""
     count = 100_000
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(count):
         failpoints.failpoint("after-commit")
-    assert (time.perf_counter() - began) / count < 1e-6
+    assert (time.process_time() - began) / count < 1e-6
 
 
 def test_a_point_acts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
