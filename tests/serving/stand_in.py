@@ -61,7 +61,8 @@ def main() -> None:
         await send({"type": "http.response.start", "status": 200 if scope["path"] in paths else 404, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    uvicorn.run(app, port=options.http_port, log_level="warning", lifespan="off", loop="uvloop", http="httptools")
+    listening = uvicorn.Config(app, port=options.http_port, log_level="warning", lifespan="off", http="httptools", ws="none")
+    uvicorn.Server(listening).run()
 
 
 if __name__ == "__main__":
