@@ -22,7 +22,7 @@ import uvloop
 
 from benchmarks import reference, rivals
 from benchmarks.malformed import gateway
-from benchmarks.open_loop import Load, percentile
+from benchmarks.open_loop import Load, One, percentile
 from benchmarks.rivals import Rival
 
 PER_SECOND = 50  # the fast client's requests
@@ -87,15 +87,20 @@ async def measure(server: Rival, url: str, connections: int, seconds: float) -> 
     await fast.at_rate(PER_SECOND, 1)
     before = await fast.at_rate(PER_SECOND, seconds / 2)
     memory = server.memory_mb()
-    command = [sys.executable, "-m", "benchmarks.slow_clients", "--only", url, "--connections", str(connections)]
-    process = await asyncio.create_subprocess_exec(*command, "--seconds", str(seconds), stdout=asyncio.subprocess.PIPE)
-    during = await fast.at_rate(PER_SECOND, seconds + OPENING_S)
+    closed, during = await beside(fast, url, connections, seconds)
     grew = server.memory_mb() - memory
-    closed = json.loads((await process.communicate())[0])
     fast.close()
     took = [[one.seconds * 1000 for one in found if one.status == 200] for found in (before, during)]
     failed = sum(one.status != 200 for one in during)
     return Found(closed, percentile(took[0], 0.99), percentile(took[1], 0.99), failed, grew)
+
+
+async def beside(fast: Load, url: str, connections: int, seconds: float) -> tuple[dict[str, list[float]], list[One]]:
+    """The fast client beside the slow ones, which a process of their own is: by kind, when each was closed; and the fast answers."""
+    command = [sys.executable, "-m", "benchmarks.slow_clients", "--only", url, "--connections", str(connections)]
+    process = await asyncio.create_subprocess_exec(*command, "--seconds", str(seconds), stdout=asyncio.subprocess.PIPE)
+    during = await fast.at_rate(PER_SECOND, seconds + OPENING_S)
+    return json.loads((await process.communicate())[0]), during
 
 
 async def slow(url: str, connections: int, seconds: float) -> dict[str, list[float]]:
