@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,6 +119,14 @@ class Workload:
         pd.DataFrame({"day": days.strftime("%Y-%m-%d"), "x": x, "y": y}).to_csv(root / "x.csv", index=False)
         versions.initialise(root, made.here.places.home)
         return made
+
+    def copied(self, folder: Path) -> Workload:
+        """The same in another folder. What was fitted and judged here DVC and the gate find done there."""
+        places = Places(root=folder / "project", home=folder / "home")
+        for mine, other in ((self.here.places.root, places.root), (self.here.places.home, places.home)):
+            shutil.copytree(mine, other, symlinks=True)
+        versions.initialise(places.root, places.home)
+        return Workload(Here(places))
 
     def write(self, promote: str = "{}", serve: str = "{}") -> None:
         """The workload's YAML."""

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def hand(tmp_path: Path) -> Iterator[Workload]:
-    made = Workload.at(tmp_path)
+def hand(judged: Workload, tmp_path: Path) -> Iterator[Workload]:
+    made = judged.copied(tmp_path)
     yield made
     Supervisor(made.here.places.home).shutdown()
 

@@ -19,8 +19,8 @@ NOW = Cutoff(until=at(DAYS), window_s=60 * 86_400, frozen=(at(200), at(230)), re
 
 
 @pytest.fixture
-def hand(tmp_path: Path) -> Workload:
-    return Workload.at(tmp_path)
+def hand(fitted: Workload, tmp_path: Path) -> Workload:
+    return fitted.copied(tmp_path)
 
 
 def test_a_first_model_is_judged_once(hand: Workload):

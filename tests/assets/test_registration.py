@@ -18,8 +18,8 @@ CUT = Cutoff(until=at(DAYS), window_s=60 * 86_400, reason="windows 7 and 8", seq
 
 
 @pytest.fixture
-def hand(tmp_path: Path) -> Workload:
-    return Workload.at(tmp_path)
+def hand(judged: Workload, tmp_path: Path) -> Workload:
+    return judged.copied(tmp_path)
 
 
 def registered(hand: Workload) -> list[str]:
