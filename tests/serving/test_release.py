@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -17,8 +15,7 @@ from data.errors import UserError
 from serving.chain import Decision
 from serving.ledger import Conflict, Ledger
 from serving.release import CHANGES, Release, fold, refusal
-
-ROOT = Path(__file__).parents[2]
+from tests.serving.cut_off import FORKED
 
 VERSIONS = st.sampled_from(["1", "2", "3", "4"])
 ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(-2, 3), st.floats(allow_nan=True), st.text(max_size=2))
@@ -234,44 +231,28 @@ def test_of_two_changes_at_once_one_wins(ledger: Ledger) -> None:
     assert ledger.verify() is None
 
 
-AT_ONCE = """
-import sys
-from pathlib import Path
-from serving.ledger import Conflict, Ledger
-url, version = sys.argv[1], sys.argv[2]
-ledger = Ledger(url if "://" in url else Path(url))
-fence = ledger.release("co2").fence
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    ledger.change("exposed", "co2", version, {"step": 0, "share": 0.1, "after": 0}, expected=fence)
-    print("won")
-except Conflict:
-    print("lost")
-"""
+LOST = 3  # an exit code
 
 
 def test_of_many_processes_one_exposes(database: Path | str, ledger: Ledger) -> None:
     """Of six processes that expose a version each on the same fence exactly one wins."""
-    several = [
-        subprocess.Popen(
-            [sys.executable, "-c", AT_ONCE, str(database), str(version)],
-            cwd=ROOT,
-            env=os.environ,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for version in range(2, 8)
-    ]
+    ready = FORKED.Barrier(6)
+
+    def expose(version: int) -> None:
+        mine = Ledger(database)
+        fence = mine.release("co2").fence
+        ready.wait(60)
+        try:
+            mine.change("exposed", "co2", version, {"step": 0, "share": 0.1, "after": 0}, expected=fence)
+        except Conflict:
+            sys.exit(LOST)
+
+    several = [FORKED.Process(target=expose, args=(version,), daemon=True) for version in range(2, 8)]
     for one in several:
-        assert one.stdout is not None
-        assert one.stdout.readline() == "ready\n"
+        one.start()
     for one in several:
-        assert one.stdin is not None
-        one.stdin.write("go\n")
-        one.stdin.flush()
-    said = [one.communicate(timeout=60)[0].strip() for one in several]
-    assert sorted(said) == ["lost"] * 5 + ["won"]
-    assert ledger.release("co2").challenger == str(2 + said.index("won"))
+        one.join(60)
+    ended = [one.exitcode for one in several]
+    assert sorted(map(str, ended)) == ["0"] + [str(LOST)] * 5
+    assert ledger.release("co2").challenger == str(2 + ended.index(0))
     assert len(ledger.history("co2", "exposed")) == 1
