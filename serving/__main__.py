@@ -14,6 +14,7 @@ from data.errors import UserError
 from serving import instance
 from serving.inference.address import bound
 from serving.inference.session import Session
+from serving.inference.spared import spare
 from serving.trust import arguments
 
 REFUSED = 2  # exit status: starting again will not help
@@ -73,8 +74,7 @@ def _serve(options: argparse.Namespace, trusted: str) -> None:
         os.environ.pop(name, None)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # kserve's choice, said on each start
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # kserve imports pandas, which takes 35 MB more where it finds pyarrow; neither is used here
-    sys.modules["pyarrow"] = None  # pyright: ignore[reportArgumentType]
+    spare()
     logging.getLogger("aiprime.serving").info("%s", trusted)
     gc.disable()  # importing makes no garbage, only a quarter of a million objects
     from serving.inference.model import OnnxModel

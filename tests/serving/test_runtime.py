@@ -246,8 +246,9 @@ def test_it_stays_small(treacherous: Served):
 
 
 def test_it_knows_nothing_of_training():
-    """The server's modules bring none of the training stack, nor anything that could start it."""
-    code = "import sys; sys.argv[1:] = []; import serving.runtime; print(*sys.modules)"
+    """The server's modules bring none of the training stack, nor anything that could start it, nor pandas or a client of a cluster."""
+    code = "import sys; sys.argv[1:] = []; from serving.inference.spared import spare; spare(); import serving.runtime"
+    code += "; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert loaded.isdisjoint(
@@ -263,8 +264,11 @@ def test_it_knows_nothing_of_training():
             "dagster",
             "statsmodels",
             "onnx",
+            "kubernetes",
+            "pyarrow",
         }
     )
+    assert not [name for name in done.stdout.split() if name.startswith("pandas.")]
     assert "training.family" not in done.stdout.split()
 
 
