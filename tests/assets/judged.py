@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class Here:
     mlflow: Remembering = field(default_factory=Remembering)
     boots: bool = True
 
-    @property
+    @cached_property
     def ledger(self) -> Ledger:
         return Ledger(self.places.home / "ledger.db", noted=self.places.home / "ledger.head")
 
