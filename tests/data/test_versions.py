@@ -30,62 +30,59 @@ def test_each_stage_runs_once(door: Door):
     assert set(door.bring("model").outs) == set(recipe.declared(door.root, "model", "w").outs)
 
 
-def test_what_a_change_reruns(door: Door):
+def test_what_a_change_reruns(ready: Door):
     """serve leaves everything fresh; promote asks for new scores only; train reruns model and scores; data all; code its stage."""
-    door.up()
-    door.edit("replicas: 1", "replicas: 3")
-    assert door.up() == ["source"]
-    door.edit("tolerance: 0.01", "tolerance: 0.5")
-    assert set(door.up()) <= {"source", "evaluation"}
-    door.edit("seed: 0", "seed: 1")
-    assert door.up() == ["source", "model", "evaluation"]
-    door.edit("rows: 1", "rows: 2")
-    assert door.up() == STAGES
-    fit = door.root / "training" / "fit.py"
+    ready.edit("replicas: 1", "replicas: 3")
+    assert ready.up() == ["source"]
+    ready.edit("tolerance: 0.01", "tolerance: 0.5")
+    assert set(ready.up()) <= {"source", "evaluation"}
+    ready.edit("seed: 0", "seed: 1")
+    assert ready.up() == ["source", "model", "evaluation"]
+    ready.edit("rows: 1", "rows: 2")
+    assert ready.up() == STAGES
+    fit = ready.root / "training" / "fit.py"
     fit.write_text(fit.read_text() + "# changed\n")
-    assert door.up() == ["source", "model", "evaluation"]
-    split = door.root / "data" / "split.py"
+    assert ready.up() == ["source", "model", "evaluation"]
+    split = ready.root / "data" / "split.py"
     split.write_text(split.read_text() + "# changed\n")
-    assert door.up() == ["source", "quality", "features"]  # the same bytes came out: it stops there
+    assert ready.up() == ["source", "quality", "features"]  # the same bytes came out: it stops there
 
 
-def test_what_was_is_restored(door: Door):
+def test_what_was_is_restored(ready: Door):
     """Parameters that come back, and outputs that were deleted, come from the run cache without running."""
-    door.up()
-    first = versions.locked(door.root, "w")
-    door.edit("seed: 0", "seed: 1")
-    door.up()
-    door.edit("seed: 1", "seed: 0")
-    assert door.up() == ["source"]
-    assert versions.locked(door.root, "w") == first
-    (door.root / "data/store/w/model/a.txt").unlink()
-    run = door.bring("model")
+    first = versions.locked(ready.root, "w")
+    ready.edit("seed: 0", "seed: 1")
+    ready.up()
+    ready.edit("seed: 1", "seed: 0")
+    assert ready.up() == ["source"]
+    assert versions.locked(ready.root, "w") == first
+    (ready.root / "data/store/w/model/a.txt").unlink()
+    run = ready.bring("model")
     assert (run.ran, run.restored) == (False, True)
-    assert (door.root / "data/store/w/model/a.txt").is_file()
+    assert (ready.root / "data/store/w/model/a.txt").is_file()
 
 
-def test_a_failed_stage_leaves_the_lock(door: Door):
+def test_a_failed_stage_leaves_the_lock(ready: Door):
     """An error of the function comes through unchanged, and dvc.lock is as it was; the next call runs."""
-    door.up()
-    door.edit("seed: 0", "seed: 1")
-    before = door.lock
+    ready.edit("seed: 0", "seed: 1")
+    before = ready.lock
 
     def fail() -> None:
-        (door.root / "data/store/w/model").mkdir(parents=True)
+        (ready.root / "data/store/w/model").mkdir(parents=True)
         raise UserError("no rows", where="here", next_step="add some")
 
     with pytest.raises(UserError, match="no rows"):
-        door.bring("model", call=fail)
-    assert door.lock == before
-    assert not (door.root / "data/store/w/model/a.txt").exists()
-    assert door.up() == ["source", "model", "evaluation"]
+        ready.bring("model", call=fail)
+    assert ready.lock == before
+    assert not (ready.root / "data/store/w/model/a.txt").exists()
+    assert ready.up() == ["source", "model", "evaluation"]
 
     def wrong() -> None:
         raise ZeroDivisionError("ours")
 
-    door.edit("seed: 1", "seed: 2")
+    ready.edit("seed: 1", "seed: 2")
     with pytest.raises(ZeroDivisionError, match="ours"):
-        door.bring("model", call=wrong)
+        ready.bring("model", call=wrong)
 
 
 def test_a_stage_prints_nothing_of_dvc(door: Door, capfd: pytest.CaptureFixture[str]):
@@ -120,27 +117,25 @@ def test_an_edit_under_a_running_stage_is_noticed(door: Door, edited: str):
     assert door.bring("model").ran
 
 
-def test_a_torn_lock_is_said_and_rebuilt(door: Door):
+def test_a_torn_lock_is_said_and_rebuilt(ready: Door):
     """A dvc.lock that a killed `dvc repro` left half written is named; without it the next run restores everything."""
-    door.up()
-    lock = door.root / "dvc.lock"
+    lock = ready.root / "dvc.lock"
     whole = lock.read_bytes()
     lock.write_bytes(whole[: len(whole) // 2] + b"\n  - [")
     with pytest.raises(UserError, match="not readable as YAML") as caught:
-        versions.locked(door.root, "w")
+        versions.locked(ready.root, "w")
     assert "remove it" in caught.value.next_step
     lock.unlink()
-    assert door.up() == ["source"]
+    assert ready.up() == ["source"]
     assert lock.read_bytes() == whole
 
 
 @pytest.mark.parametrize("torn", ["", '{"write": {"/a'])
-def test_dvcs_list_of_who_writes_may_be_torn(door: Door, torn: str):
+def test_dvcs_list_of_who_writes_may_be_torn(ready: Door, torn: str):
     """DVC writes .dvc/tmp/rwlock in place and refuses what it cannot read: after a kill there the next run begins a new one."""
-    door.up()
-    (door.root / ".dvc" / "tmp" / "rwlock").write_text(torn)
-    door.bring("source")
-    assert json.loads((door.root / ".dvc" / "tmp" / "rwlock").read_text()) == {}
+    (ready.root / ".dvc" / "tmp" / "rwlock").write_text(torn)
+    ready.bring("source")
+    assert json.loads((ready.root / ".dvc" / "tmp" / "rwlock").read_text()) == {}
 
 
 def test_the_guard_lets_be_what_is_not_of_the_stage(door: Door):
@@ -150,56 +145,54 @@ def test_the_guard_lets_be_what_is_not_of_the_stage(door: Door):
         (door.root / "data" / "prepare.py").write_text("# other\n")
 
 
-def test_damaged_outputs_are_refused(door: Door):
+def test_damaged_outputs_are_refused(ready: Door):
     """A flipped bit in the store, or in the cache that DVC restores from, is refused by file and hash."""
-    door.up()
-    onnx = door.root / "data/store/w/model/a.txt"
+    onnx = ready.root / "data/store/w/model/a.txt"
     stamp, content = onnx.stat(), onnx.read_bytes()
     onnx.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     os.utime(onnx, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     with pytest.raises(UserError, match=r"data/store/w/model is damaged"):
-        versions.verify(door.root, "w", "model")
-    md5 = versions.outputs(door.root, "w")["dataset"]["data/store/w/dataset.parquet"]
-    kept = door.root / ".aiprime/dvc/cache/files/md5" / md5[:2] / md5[2:]
+        versions.verify(ready.root, "w", "model")
+    md5 = versions.outputs(ready.root, "w")["dataset"]["data/store/w/dataset.parquet"]
+    kept = ready.root / ".aiprime/dvc/cache/files/md5" / md5[:2] / md5[2:]
     kept.chmod(0o644)
     kept.write_bytes(kept.read_bytes()[:-1])
     kept.chmod(0o444)
-    (door.root / "data/store/w/dataset.parquet").unlink()
+    (ready.root / "data/store/w/dataset.parquet").unlink()
     with pytest.raises(UserError, match=rf"dataset\.parquet is damaged(.|\n)*{md5}") as caught:
-        door.bring("dataset")
+        ready.bring("dataset")
     assert str(kept) in caught.value.next_step
     kept.unlink()
-    (door.root / "data/store/w/dataset.parquet").unlink()
-    assert door.bring("dataset").ran
-    versions.verify(door.root, "w", "dataset")
-    (door.root / "data/store/w/quality.json").unlink()
+    (ready.root / "data/store/w/dataset.parquet").unlink()
+    assert ready.bring("dataset").ran
+    versions.verify(ready.root, "w", "dataset")
+    (ready.root / "data/store/w/quality.json").unlink()
     with pytest.raises(UserError, match=r"quality\.json is missing"):
-        versions.verify(door.root, "w", "quality")
+        versions.verify(ready.root, "w", "quality")
     with pytest.raises(UserError, match="has not run for nobody"):
-        versions.verify(door.root, "nobody", "quality")
+        versions.verify(ready.root, "nobody", "quality")
 
 
-def test_what_is_read_is_what_was_hashed(door: Door):
+def test_what_is_read_is_what_was_hashed(ready: Door):
     """Bytes are given out where they have the hash of dvc.lock, of files and of files in folders; flipped ones, with their times set
     back and their hash remembered, are not; nor is what no stage has left."""
-    door.up()
     paths = {"dataset": "data/store/w/dataset.parquet", "model": "data/store/w/model/inner/ü.txt"}
     for stage, path in paths.items():
-        file = door.root / path
+        file = ready.root / path
         content, stamp = file.read_bytes(), file.stat()
         for _ in range(2):
-            assert versions.read(door.root, "w", stage, path) == content
+            assert versions.read(ready.root, "w", stage, path) == content
         file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
         os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
         with pytest.raises(UserError, match="is damaged"):
-            versions.read(door.root, "w", stage, path)
+            versions.read(ready.root, "w", stage, path)
         file.unlink()
         with pytest.raises(UserError, match=r"is missing|is damaged"):
-            versions.read(door.root, "w", stage, path)
+            versions.read(ready.root, "w", stage, path)
     with pytest.raises(UserError, match="is no output of quality"):
-        versions.read(door.root, "w", "quality", "data/store/w/other.json")
+        versions.read(ready.root, "w", "quality", "data/store/w/other.json")
     with pytest.raises(UserError, match="has not run"):
-        versions.read(door.root, "nobody", "quality", "x")
+        versions.read(ready.root, "nobody", "quality", "x")
 
 
 def test_what_dvc_would_refuse_too_late_is_refused_at_once(door: Door):
@@ -343,16 +336,15 @@ def test_initialise_keeps_what_a_person_wrote(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_unreferenced_data_is_collected(door: Door):
+def test_unreferenced_data_is_collected(ready: Door):
     """gc keeps what dvc.lock names and deletes what it no longer does."""
-    door.up()
-    door.edit("rows: 1", "rows: 2")
-    door.up()
-    objects = door.root / ".aiprime/dvc/cache/files/md5"
+    ready.edit("rows: 1", "rows: 2")
+    ready.up()
+    objects = ready.root / ".aiprime/dvc/cache/files/md5"
     before = sum(1 for path in objects.rglob("*") if path.is_file())
-    versions.collect(door.root)
+    versions.collect(ready.root)
     assert sum(1 for path in objects.rglob("*") if path.is_file()) < before
-    assert door.up() == ["source"]
+    assert ready.up() == ["source"]
 
 
 def test_a_full_disk_is_said(door: Door):
