@@ -42,7 +42,7 @@ def until(condition: Callable[[], object], deadline_s: float = 15) -> None:
 def exists(pid: int | None) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, be it between opening and reading
         return False
 
 

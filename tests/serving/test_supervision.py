@@ -30,7 +30,7 @@ def until(condition: Callable[[], object], deadline_s: float = 10) -> None:
 def exists(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, be it between opening and reading
         return False
 
 
