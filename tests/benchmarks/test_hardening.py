@@ -22,6 +22,7 @@ def server() -> Iterator[Rival]:
         yield one
 
 
+@pytest.mark.xdist_group("hardening")  # one server
 def test_nothing_malformed_gets_in(server: Rival, tmp_path: Path, track: Callable[..., None]) -> None:
     """The corpus and made-up tensors, to the model server and through the gateway: no 5xx, nothing accepted or reset, our error's shape."""
     direct = Target(url=f"http://127.0.0.1:{server.port}", model="reference")
@@ -49,6 +50,7 @@ def test_an_overload_is_refused_soon() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("hardening")
 def test_slow_clients_are_closed(server: Rival) -> None:
     """Some of each kind, each closed within ten seconds; a client that behaves has no failure."""
     url = f"http://127.0.0.1:{server.port}"

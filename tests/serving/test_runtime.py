@@ -26,6 +26,7 @@ from tests.serving import model_folders
 from tests.serving.requests import OTHER, ROW, grpc_request, tensors
 from tests.serving.served import Served, messages, serve, start
 
+pytestmark = pytest.mark.xdist_group("treacherous")  # one server
 LIMIT = 1 << 20
 TOKEN = "told"
 

@@ -20,6 +20,7 @@ from tests.serving.gateway.model_server import Asked, ModelServer, response, say
 from tests.serving.gateway.test_pages import Tags
 from tests.serving.why.home import EVIL, WORKLOAD, Home
 
+pytestmark = pytest.mark.xdist_group("why")  # one gateway
 HTML = {"Accept": "text/html"}
 
 
