@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from data.expectations import ColumnExpected, Expected, QualitySection, RowsExpected, expected
@@ -262,9 +263,31 @@ def write_docs(report: QualityReport, folder: Path) -> Path:
     run = RunIdentifier(run_name=None)
     key = ValidationResultIdentifier(ExpectationSuiteIdentifier("expectations"), run_id=run, batch_identifier="dataset")
     context.validation_results_store.add(key=key, value=result)
+    _compile_templates_once()
     context.build_data_docs()
     stand_alone(folder / "docs")
     return folder / "docs" / "index.html"
+
+
+@cache
+def _compile_templates_once() -> None:
+    """The vendor's pages with a cache of Jinja's: without it each page compiles all templates anew, 0.2 s for one report."""
+    from great_expectations.render.view import view
+    from jinja2 import BytecodeCache, Environment
+    from jinja2.bccache import Bucket
+
+    class Compiled(BytecodeCache):
+        def __init__(self) -> None:
+            self._codes: dict[str, bytes] = {}
+
+        def load_bytecode(self, bucket: Bucket) -> None:
+            if code := self._codes.get(bucket.key):
+                bucket.bytecode_from_string(code)
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            self._codes[bucket.key] = bucket.bytecode_to_string()
+
+    view.Environment = partial(Environment, bytecode_cache=Compiled())  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]
 
 
 def _forget_old_runs(folder: Path) -> None:
