@@ -18,7 +18,7 @@ from tests.assets.forgetting import test_forgetting as erasures
 from tests.faults.reporting import ROUNDS
 from tests.faults.struck import SIGNALS, strike
 
-pytestmark = [pytest.mark.xdist_group("failpoints"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.xdist_group("forgetting"), pytest.mark.timeout(1800)]
 TIMES = min(ROUNDS, 5)
 
 FORGET = [sys.executable, "-m", "orchestration.cli", "forget", "--entity", shops.ERIKA, "--yes", "--json"]
@@ -26,9 +26,7 @@ FORGET = [sys.executable, "-m", "orchestration.cli", "forget", "--entity", shops
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> shops.Here:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.delenv("AIPRIME_LEDGER_URL", raising=False)
-        return shops.lived(tmp_path_factory.mktemp("lived"))
+    return shops.once(tmp_path_factory.getbasetemp())
 
 
 def forget_struck(here: shops.Here, step: str, action: str) -> None:

@@ -110,9 +110,9 @@ def test_a_struck_run_makes_one_version(fitted: Project, point: str, action: str
 
 
 @pytest.mark.fault(31)
-def test_the_second_of_two_runs_is_refused(project: Project):
+def test_the_second_of_two_runs_is_refused(fitted: Project):
     """Two runs of one workload at once: one does the work, the other ends with the holder's pid and the next step."""
-    project.aiprime("run", "digits")
+    project = fitted
     before = len(Ledger.at(project.places.home).history("digits", "registered"))
     reseeded(project, 4711)
     first = started(project, "run", "digits")
@@ -144,11 +144,11 @@ def test_ports_in_use_are_left_alone(project: Project):
 
 
 @pytest.mark.fault(6)
-def test_a_killed_supervisor_is_survived(project: Project):
+def test_a_killed_supervisor_is_survived(fitted: Project):
     """After kill -9 of the supervisor its children end with it, and `up` brings everything back, the champion too."""
     import psutil
 
-    project.aiprime("run", "digits")
+    project = fitted
     project.aiprime("up")
     supervisor = psutil.Process(project.json("status", "--json")["processes"][0]["pid"]).parent()
     assert supervisor is not None
@@ -158,7 +158,9 @@ def test_a_killed_supervisor_is_survived(project: Project):
     _, alive = psutil.wait_procs(supervisor_children, timeout=15)
     assert alive == []
     project.aiprime("up")
-    _, alive = psutil.wait_procs(grandchildren, timeout=1)  # Dagster's own code server notices by its heartbeat, or is ended by `up`
+    _, alive = psutil.wait_procs(
+        grandchildren, timeout=1
+    )  # Dagster's own code server notices by its heartbeat, or is ended by `up`
     assert alive == []
     assert project.json("status", "--json")["workloads"]
     assert json.loads(project.aiprime("predict", "digits", "--json", json.dumps({"image": [[0.0] * 8] * 8})).stdout)["label"]

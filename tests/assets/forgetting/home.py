@@ -6,11 +6,13 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from assets import stages
 from assets.spec import Spec, load
@@ -70,6 +72,14 @@ class Here:
     @property
     def spec(self) -> Spec:
         return load(self.places, "shop")
+
+
+@cache
+def once(base: Path) -> Here:
+    """One below `base`, made once for all tests of a process; each takes a copy. The tests of several files are of one group."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("AIPRIME_LEDGER_URL", raising=False)
+        return lived(base / "forgetting")
 
 
 def lived(folder: Path) -> Here:

@@ -32,9 +32,7 @@ pytestmark = pytest.mark.xdist_group("forgetting")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Here:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.delenv("AIPRIME_LEDGER_URL", raising=False)
-        return home.lived(tmp_path_factory.mktemp("lived"))
+    return home.once(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
