@@ -9,7 +9,7 @@ from serving.standing import Feature, Look
 
 MOST_FEATURES = 24
 _NAME, _TRACK, _WIDTH, _ROW = 190, 300, 600, 22
-_LONGEST = 27  # letters of a name that fit
+_LONGEST = 23  # letters of a name that fit, wide ones too
 
 
 def drift(features: Sequence[Feature]) -> str:
