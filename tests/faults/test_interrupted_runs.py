@@ -50,12 +50,12 @@ FILES = (
 @pytest.mark.timeout(1200)
 @pytest.mark.fault(7, 9, 10)
 def test_a_run_that_is_killed_anywhere_leaves_nothing_half_done(project: Project, track):
-    """kill -9 in one stage after the other; every next run goes on, and in the end there is one version, registered and promoted once."""
+    """kill -9 after each stage and at each point; every next run goes on, and in the end there is one version, registered and promoted once."""
     process = started(project, "run", "digits")
     said(process, "dataset:")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    quick = ("before-train", "after-mlflow", "after-register")  # each other one too, and each signal, where all faults are run
+    quick = [point for point in POINTS if point not in ("after-train", "before-sign")]
     for point in quick:
         struck(project, point)
     began = time.monotonic()
@@ -157,10 +157,8 @@ def test_a_killed_supervisor_is_survived(fitted: Project):
     supervisor.kill()
     _, alive = psutil.wait_procs(supervisor_children, timeout=15)
     assert alive == []
-    project.aiprime("up")
-    _, alive = psutil.wait_procs(
-        grandchildren, timeout=1
-    )  # Dagster's own code server notices by its heartbeat, or is ended by `up`
+    _, alive = psutil.wait_procs(grandchildren, timeout=90)  # Dagster's own code server notices by its heartbeat
     assert alive == []
+    project.aiprime("up")
     assert project.json("status", "--json")["workloads"]
     assert json.loads(project.aiprime("predict", "digits", "--json", json.dumps({"image": [[0.0] * 8] * 8})).stdout)["label"]

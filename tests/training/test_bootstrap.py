@@ -85,9 +85,9 @@ def test_the_block_grows_with_memory():
 
 
 def test_ten_thousand_rows_are_quick():
-    """10,000 rows with 2,000 resamples take under a second of CPU, on a slow machine two."""
+    """10,000 rows with 2,000 resamples take well under a second of CPU."""
     losses = np.random.default_rng(0).exponential(size=(2, 10_000))
     started = time.process_time()
     paired_bootstrap(*losses, confidence=0.9, ordered=True)
     paired_bootstrap(*losses, confidence=0.9, ordered=False)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 1
