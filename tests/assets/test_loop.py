@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -19,12 +18,12 @@ from data.places import Places
 from serving import retrains
 from serving.ledger import Decision
 from tests.assets.judged import Here
+from tests.serving.cut_off import FORKED
 
 DAY_S = 86_400.0
 BEGIN = 1e9
 # docs/log.md has the long run: AIPRIME_ROUNDS=20 AIPRIME_STORM=1000
 AT_ONCE, ROUNDS, STORM = 50, int(os.environ.get("AIPRIME_ROUNDS", "5")), int(os.environ.get("AIPRIME_STORM", "300"))
-FORKED = multiprocessing.get_context("fork")  # fifty interpreters would take a minute to start
 
 
 def spec(**rules: Any) -> Spec:

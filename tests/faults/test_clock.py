@@ -15,8 +15,9 @@ from serving.supervision import free_port
 from tests.assets import test_loop as loops
 from tests.assets.judged import Here
 from tests.conftest import ROOT
-from tests.serving.gateway.conftest import Running, _live, until
+from tests.serving.gateway.conftest import Running, _live
 from tests.serving.gateway.model_server import ModelServer, says
+from tests.serving.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("failpoints"), pytest.mark.timeout(300), pytest.mark.fault(32)]
 DAY = 86_400

@@ -6,10 +6,9 @@ import json
 import os
 import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +24,13 @@ from serving.ledger import Conflict, Ledger
 from serving.manifests import ServeSection
 from serving.servers import answer
 from serving.supervision import Program, Supervisor, free_port
-from tests.serving import stand_in
+from tests.serving import stand_in, waiting
 from tests.serving.cut_off import killed_after
 from tests.serving.gateway.model_server import ModelServer, says
+from tests.serving.waiting import exists
 
 ROOT = Path(__file__).parents[2]
-
-
-def until(condition: Callable[[], object], deadline_s: float = 15) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "the deadline passed"
-        time.sleep(0.01)
-
-
-def exists(pid: int | None) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # gone, be it between opening and reading
-        return False
+until = partial(waiting.until, deadline_s=15)
 
 
 def register(home: Path, version: int, workload: str = "co2", broken: str | None = None) -> dict[str, Any]:
@@ -345,66 +332,6 @@ def test_ports_come_back_after_down_and_up(home: Path, target: LocalTarget) -> N
         target.reconcile()
         assert routes.read(home)["co2"].url != before.url
         is_settled(home, "1")
-
-
-def test_no_request_is_lost_while_versions_switch(home: Path, target: LocalTarget) -> None:
-    """Clients that never stop asking through the gateway get an answer each time, from old or new, while versions are released."""
-    url = start_gateway(home)
-    for version in (1, 2, 3, 4):
-        register(home, version)
-    target.release("co2", 1, expected=None, reason="the first")
-    stop, seen, failed = threading.Event(), set(), []
-
-    def ask() -> None:
-        import http.client
-
-        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
-        while not stop.is_set():
-            connection.request("POST", "/v1/models/co2:predict", '{"instances": [{"sleep": 0.01}]}')
-            given = connection.getresponse()
-            body = given.read()
-            if given.status == 200:
-                seen.add((given.headers["x-aiprime-model-version"], json.loads(body)["version"]))
-            else:
-                failed.append((given.status, body))
-
-    clients = [threading.Thread(target=ask) for _ in range(8)]
-    for client in clients:
-        client.start()
-    for version in (2, 3, 4):
-        target.release("co2", version, expected=version - 1, reason="next")
-    until(lambda: ("4", "4") in seen)
-    stop.set()
-    for client in clients:
-        client.join()
-    assert failed == []
-    assert seen == {(v, v) for v in "1234"}  # the header names the version that answered
-    is_settled(home, "4")
-
-
-@pytest.mark.slow
-def test_an_old_server_is_drained_before_it_ends(home: Path, target: LocalTarget) -> None:
-    """A slow request that an old server has begun is answered by it, though the pointer has moved on."""
-    url = start_gateway(home)
-    register(home, 1)
-    register(home, 2)
-    target.release("co2", 1, expected=None, reason="the first")
-    answered: list[Any] = []
-
-    def ask() -> None:
-        import urllib.request
-
-        body = b'{"instances": [{"sleep": 1.5}]}'
-        with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/models/co2:predict", body), timeout=20) as given:
-            answered.append(json.loads(given.read())["version"])
-
-    slow = threading.Thread(target=ask)
-    slow.start()
-    until(lambda: json.loads(answer("GET", f"{url}/-/routes", 2)[1])["servers"][0]["inflight"] == 1)
-    target.release("co2", 2, expected=1, reason="better")
-    slow.join()
-    assert answered == ["1"]
-    is_settled(home, "2")
 
 
 @pytest.mark.slow

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from serving.processes import MARK, end_all, marked
+from tests.serving.waiting import exists, until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="not run: /proc is Linux's")
 
@@ -27,9 +27,7 @@ def test_a_process_in_the_middle_of_an_exec_is_found(mark: str) -> None:
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-ISc', {again!r}, {again!r}])"
     parent = subprocess.Popen([sys.executable, "-ISc", code], env={**os.environ, MARK: mark})
     try:
-        end = time.monotonic() + 30
-        while len(marked(mark)) < 2:
-            assert time.monotonic() < end
+        until(lambda: len(marked(mark)) == 2, deadline_s=30)
         assert [len(marked(mark)) for _ in range(200)] == [2] * 200
     finally:
         end_all(mark)
@@ -43,19 +41,9 @@ def test_a_process_without_an_environment_belongs_to_its_parent(tmp_path: Path, 
     code = f"env -i sleep 600 & echo $! > {pids}.new; mv {pids}.new {pids}; wait"
     parent = subprocess.Popen(["sh", "-c", code], env={**os.environ, MARK: mark})
     try:
-        end = time.monotonic() + 10
-        while not pids.exists():
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until(pids.exists)
         assert {parent.pid, *map(int, pids.read_text().split())} <= marked(mark)
     finally:
         end_all(mark)
         parent.wait()
-    assert not any(map(_runs, pids.read_text().split()))
-
-
-def _runs(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
+    assert not any(map(exists, map(int, pids.read_text().split())))

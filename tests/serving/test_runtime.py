@@ -25,6 +25,7 @@ from tests.conftest import ROOT
 from tests.serving import model_folders
 from tests.serving.requests import OTHER, ROW, grpc_request, tensors
 from tests.serving.served import Served, messages, serve, start
+from tests.serving.waiting import until
 
 pytestmark = pytest.mark.xdist_group("treacherous")  # one server
 LIMIT = 1 << 20
@@ -377,14 +378,6 @@ def connects(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def until(condition: Any, deadline_s: float = 10) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_start_shows_the_way(tmp_path: Path):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,22 +16,9 @@ import pytest
 from data.errors import UserError
 from serving.processes import marked
 from serving.supervision import Program, Supervisor, free_port
+from tests.serving.waiting import exists, until
 
 SLEEP = (sys.executable, "-IS", "-c", "import time; time.sleep(600)")
-
-
-def until(condition: Callable[[], object], deadline_s: float = 10) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "the deadline passed"
-        time.sleep(0.01)
-
-
-def exists(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # gone, be it between opening and reading
-        return False
 
 
 @pytest.fixture

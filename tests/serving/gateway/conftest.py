@@ -6,8 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from serving import routes
 from serving.routes import Route
 from serving.supervision import free_port
+from tests.serving.waiting import until
 
 ROOT = Path(__file__).parents[3]
 
@@ -88,13 +88,6 @@ def _live(running: Running) -> bool:
         return running.ask("GET", "/v2/health/live").status == 200
     except ConnectionRefusedError:
         return False
-
-
-def until(condition: Callable[[], object], deadline_s: float = 10) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "the deadline passed"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")

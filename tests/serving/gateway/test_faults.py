@@ -17,8 +17,9 @@ import pytest
 
 from serving.records import Records
 from serving.supervision import free_port
-from tests.serving.gateway.conftest import ROOT, Running, _live, started, until
+from tests.serving.gateway.conftest import ROOT, Running, _live, started
 from tests.serving.gateway.model_server import ModelServer, says
+from tests.serving.waiting import until
 
 ID = "x-aiprime-prediction-id"
 ANSWER = '{"predictions":[1]}'

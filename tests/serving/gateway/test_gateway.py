@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from serving import routes
-from tests.serving.gateway.conftest import ROOT, Running, started, until
+from tests.serving.gateway.conftest import ROOT, Running, started
 from tests.serving.gateway.model_server import Asked, Behaviour, ModelServer, echo, response, says
+from tests.serving.waiting import until
 
 
 def test_requests_and_answers_pass_unchanged(gateway: Running) -> None:

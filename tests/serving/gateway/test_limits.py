@@ -15,9 +15,10 @@ import pytest
 from serving.limits import Limits
 from serving.records import Records
 from serving.routes import Arm
-from tests.serving.gateway.conftest import Running, until
+from tests.serving.gateway.conftest import Running
 from tests.serving.gateway.model_server import Asked, ModelServer, echo, says
 from tests.serving.gateway.test_rollout_traffic import metric
+from tests.serving.waiting import until
 
 pytestmark = pytest.mark.xdist_group("gateway limits")  # one gateway, one wait
 ID = "x-aiprime-prediction-id"

@@ -15,9 +15,10 @@ import pytest
 
 from serving.records import Records
 from serving.routes import Arm
-from tests.serving.gateway.conftest import Reply, Running, until
+from tests.serving.gateway.conftest import Reply, Running
 from tests.serving.gateway.model_server import Asked, Behaviour, ModelServer, echo, says
 from tests.serving.gateway.test_labels import signature
+from tests.serving.waiting import until
 
 OLD, NEW = '{"predictions":[1],"model_version":"1"}', '{"predictions":[2],"model_version":"2"}'
 ID = "x-aiprime-prediction-id"

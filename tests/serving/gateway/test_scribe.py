@@ -16,8 +16,8 @@ from data.errors import UserError
 from serving.gateway.ids import new_id
 from serving.gateway.scribe import Scribe
 from serving.records import Label, Records, by_id
-from tests.serving.gateway.conftest import until
 from tests.serving.gateway.test_journal import prediction
+from tests.serving.waiting import until
 
 
 def run(home: Path, test: Callable[[Scribe], Coroutine[Any, Any, Any]]) -> Any:

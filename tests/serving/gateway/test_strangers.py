@@ -16,8 +16,9 @@ from serving import instance, routes
 from serving.gateway.routing import Pointer
 from serving.records import Records
 from serving.routes import Arm
-from tests.serving.gateway.conftest import Running, started, until
+from tests.serving.gateway.conftest import Running, started
 from tests.serving.gateway.model_server import Asked, Behaviour, ModelServer, echo, response, says
+from tests.serving.waiting import until
 
 SERVER = "co2-v1"
 ID = "x-aiprime-prediction-id"

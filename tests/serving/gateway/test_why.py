@@ -15,9 +15,10 @@ import pytest
 from serving.explainer import WAITING
 from serving.gateway.pages.waterfall import picture, said, waterfall
 from serving.gateway.pages.why import page
-from tests.serving.gateway.conftest import Running, started, until
+from tests.serving.gateway.conftest import Running, started
 from tests.serving.gateway.model_server import Asked, ModelServer, response, says
 from tests.serving.gateway.test_pages import Tags
+from tests.serving.waiting import exists, until
 from tests.serving.why.home import EVIL, WORKLOAD, Home
 
 pytestmark = pytest.mark.xdist_group("why")  # one gateway
@@ -217,7 +218,7 @@ def test_the_explaining_process_ends_with_the_gateway(tmp_path_factory: pytest.T
     finally:
         running.process.kill()
         running.process.wait(10)
-    until(lambda: not _lives(child), 20)
+    until(lambda: not exists(child), 20)
 
 
 def test_hostile_names_are_text_and_figures_are_rounded() -> None:
@@ -235,13 +236,6 @@ def test_hostile_names_are_text_and_figures_are_rounded() -> None:
 def _children(pid: int) -> list[int]:
     found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     return [child for child in found if b"training.explain" in Path(f"/proc/{child}/cmdline").read_bytes()]
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def test_the_page_of_a_walk_escapes_all_of_it(home: Home) -> None:
